@@ -1,0 +1,74 @@
+# Needs nothing but make and Python 3.11 or newer; everything else is fetched into .tools and .venv.
+# `make` alone says what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench format docs clean
+
+# What a shell was set up for must not leak into this project's own environment.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3 …` names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+# The uv of the machine, or one of our own.
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+
+BIN := .venv/bin
+SYNCED := .venv/.synced
+
+help:  ## Show what there is
+	@echo "Tocsin: what make can do here"
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo 'ARGS="…" is handed on: make run ARGS="--port 9000", make test ARGS="-k cli -x"'
+
+run: $(SYNCED)  ## Start Tocsin with a few demonstration jobs, on data/tocsin.db
+	@mkdir -p data
+	$(BIN)/tocsin serve --demo --database sqlite:///data/tocsin.db $(ARGS)
+
+# Two runs: the chaos tests kill processes and measure time, so nothing else may run beside them.
+# Exit code 5 is pytest's word for "no such tests here".
+test: $(SYNCED)  ## Run all tests
+	@chaos=0; others=0; \
+	$(BIN)/pytest -m chaos $(ARGS) || chaos=$$?; \
+	$(BIN)/pytest -m "not chaos" --numprocesses 2 --dist loadfile $(ARGS) || others=$$?; \
+	if [ $$chaos -eq 5 ] && [ $$others -eq 5 ]; then exit 5; fi; \
+	if [ $$chaos -ne 0 ] && [ $$chaos -ne 5 ]; then \
+		echo "The chaos tests failed, see above." >&2; exit $$chaos; fi; \
+	if [ $$others -ne 5 ]; then exit $$others; fi
+
+check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/configuration_reference.py --check
+
+bench: $(SYNCED)  ## Measure throughput, lateness and footprint
+	$(BIN)/python -m bench $(ARGS)
+
+format: $(SYNCED)  ## Format the code and mend what can be mended by itself
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(SYNCED)  ## Generate docs/configuration.md from the settings
+	$(BIN)/python tools/configuration_reference.py
+
+clean:  ## Remove everything that was made here, except data/
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SYNCED): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen
+	@touch $@
+
+.tools/bin/uv:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or newer is needed; where it is somewhere special: make PYTHON=/path/to/python3" >&2; \
+		exit 1; fi
+	@$(PYTHON) -m venv .tools || { \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
+		rm -rf .tools; exit 1; }
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"

@@ -1,0 +1,1 @@
+"""What Tocsin costs: ``python -m bench`` (``make bench``); see README.md."""

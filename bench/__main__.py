@@ -1,0 +1,92 @@
+"""``python -m bench``: run the workloads and print a table."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import burst, create, idle, lateness
+from bench.context import Bench
+from bench.report import Figure, machine, table
+
+WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
+    "burst": (burst.run, "10,000 one-shot jobs due at one instant"),
+    "lateness": (lateness.even, "1,000 jobs every second for 20 s, spread over the second"),
+    "together": (lateness.together, "the same, all at the full second"),
+    "create": (create.singles, "single POSTs, 32 at once"),
+    "batch": (create.batches, "batches of 1,000 jobs"),
+    "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
+}
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    listing = "\n".join(f"  {name:9} {text}" for name, (_, text) in WORKLOADS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures Tocsin from outside: real processes, a real receiver.",
+        epilog=f"workloads (all of them by default):\n{listing}\n\nHow to read it: bench/README.md",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter: a smoke test")
+    parser.add_argument("--runs", type=int, help="runs of each (3; 1 with --quick)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON here")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the nodes, such as max_in_flight=500; can be repeated",
+    )
+    parser.add_argument(
+        "--dir", type=Path, help="where databases are made (by default the temporary directory)"
+    )
+    options = parser.parse_args()
+    unknown = [name for name in options.workloads if name not in WORKLOADS]
+    if unknown:
+        parser.error(f"no such workload: {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
+    env = {}
+    for pair in options.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            parser.error(f"--set {pair}: write NAME=VALUE")
+        env[f"TOCSIN_{name.upper()}"] = value
+
+    where = machine()
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-", dir=options.dir) as home:
+        bench = Bench(
+            home=Path(home),
+            quick=options.quick,
+            runs=options.runs or (1 if options.quick else 3),
+            env=env,
+        )
+        for name in options.workloads or WORKLOADS:
+            workload, _ = WORKLOADS[name]
+            figures += workload(bench)
+            if not options.json and sys.stderr.isatty():
+                sys.stderr.write(table(figures) + "\n")
+
+    document = json.dumps(
+        {"machine": where, "settings": env, "figures": [figure.to_json() for figure in figures]},
+        indent=2,
+    )
+    if options.output:
+        options.output.write_text(document + os.linesep)
+    if options.json:
+        print(document)
+        return
+    print(
+        f"Tocsin bench · {where['at']} · {where['cpus']} CPUs · load {where['load_average']} · "
+        f"Python {where['python']} · SQLite {where['sqlite']} · {where['system']}"
+    )
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

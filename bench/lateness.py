@@ -1,0 +1,104 @@
+"""Lateness: jobs that each fire every second, measured where the calls arrive."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from tests.support.process import Receiver, Tocsin, now_ms, rfc3339, wait_until
+from tests.support.receiver import Arrival
+
+from bench import baselines
+from bench.context import Bench
+from bench.report import Figure, Figures, percentile
+
+
+def run(bench: Bench, *, spread: bool) -> list[Figure]:
+    """``spread``: fire times evenly over the second; otherwise all at its beginning."""
+    jobs, seconds = (1_000, 5) if bench.quick else (1_000, 20)
+    where = "over the second" if spread else "at the full second"
+    figures = Figures(f"{jobs:,} per-second jobs, {where}")
+    for number in range(bench.runs):
+        bench.say(
+            f"lateness {number + 1}/{bench.runs}: {jobs:,} jobs every second for {seconds} s, "
+            f"{where}"
+        )
+        with bench.receiver() as receiver:
+            bare, _ = baselines.timer_lateness(
+                receiver, jobs=jobs, seconds=min(seconds, 5), spread=spread
+            )
+        with bench.receiver() as receiver, bench.node() as tocsin:
+            _one_run(figures, tocsin, receiver, jobs, seconds, bare, spread=spread)
+    return figures.all()
+
+
+even = partial(run, spread=True)
+together = partial(run, spread=False)
+
+
+def _one_run(
+    figures: Figures,
+    tocsin: Tocsin,
+    receiver: Receiver,
+    jobs: int,
+    seconds: int,
+    bare: Sequence[float],
+    *,
+    spread: bool,
+) -> None:
+    base = (now_ms() // 1_000 + 2) * 1_000
+    offsets = [number * 1_000 // jobs if spread else 0 for number in range(jobs)]
+    created = tocsin.create(
+        [
+            {
+                "name": f"second-{number}",
+                "schedule": {"every": "1s", "anchor": rfc3339(base + offset)}
+                if spread
+                else {"cron": "* * * * * *"},
+                "target": {"url": receiver.url("/ok"), "body": {"hello": "world"}},
+            }
+            for number, offset in enumerate(offsets)
+        ]
+    )
+    start = (now_ms() // 1_000 + 3) * 1_000
+    end = start + seconds * 1_000
+    time.sleep(start / 1_000 - 1 - time.time())
+    cpu = tocsin.cpu_seconds()
+    time.sleep(end / 1_000 - 1 - time.time())
+    cpu = tocsin.cpu_seconds() - cpu  # of as many seconds, shifted by the claim horizon
+    # A call may be late; but when later ones are there it is missing.
+    wait_until(
+        lambda: now_ms() > end + 2_000 and receiver.count() >= jobs * seconds,
+        "the calls have arrived",
+        timeout=60,
+    )
+    arrivals = [arrival for arrival in receiver.arrivals() if start <= arrival.fire_ms < end]
+    lateness = [arrival.at_ns / 1e6 - arrival.fire_ms for arrival in arrivals]
+    missing, double = _against_plan(
+        arrivals, {job["id"]: offsets[n] for n, job in enumerate(created)}, start, end
+    )
+    for name, value, bare_value in (
+        ("lateness p50", percentile(lateness, 0.5), percentile(bare, 0.5)),
+        ("lateness p99", percentile(lateness, 0.99), percentile(bare, 0.99)),
+        ("lateness max", max(lateness), max(bare)),
+    ):
+        figures.add(name, "ms", value, baseline_name="bare timers", baseline=bare_value)
+    figures.add("earliest call", "ms", min(lateness))
+    figures.add("missing", "fires", missing)
+    figures.add("double", "fires", double)
+    figures.add("CPU per fire, node", "µs", cpu / (jobs * seconds) * 1e6)
+
+
+def _against_plan(
+    arrivals: Sequence[Arrival], offsets: dict[str, int], start: int, end: int
+) -> tuple[int, int]:
+    """How many fire times did not arrive, and how many arrived more than once."""
+    seen = Counter((arrival.job_id, arrival.fire_ms) for arrival in arrivals)
+    planned = {
+        (job_id, fire) for job_id, offset in offsets.items()
+        for fire in range(start + offset, end, 1_000)
+    }  # fmt: skip
+    unplanned = seen.keys() - planned
+    if unplanned:
+        raise RuntimeError(f"fire times that no schedule calls for: {sorted(unplanned)[:3]}")
+    return len(planned - seen.keys()), sum(count > 1 for count in seen.values())

@@ -1,0 +1,1 @@
+"""Tocsin calls HTTP endpoints on time and keeps what happened."""

@@ -1,0 +1,50 @@
+"""The ASGI application, from collaborators that are ready to use."""
+
+from fastapi import FastAPI
+
+from tocsin.api import problems
+from tocsin.api.context import ApiContext
+from tocsin.api.middleware import RequestLog
+from tocsin.api.openapi import document
+from tocsin.api.routes import demo, docs, events, executions, jobs, schedules, system
+from tocsin.api.routing import Route
+
+_DESCRIPTION = """Tocsin calls HTTP endpoints on time, and keeps what happened.
+
+Errors are problem details (RFC 9457) with a stable `code`, and one entry in `errors` per offending
+field. Instants are RFC 3339 in UTC. Durations are written `30s`, `1h30m`, `PT30S` or as a number of
+seconds, and answered as `30s`. Fields and query parameters that are not known are refused. Lists
+are `{"items": [...], "next_cursor": ...}`. Accept fields and states that you do not know.
+"""
+
+
+def create_api(context: ApiContext) -> FastAPI:
+    """The application with every route; it builds nothing that outlives a request."""
+    app = FastAPI(
+        title="Tocsin",
+        version=context.version,
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        openapi_tags=[
+            {"name": "jobs", "description": "Definitions: what is called, and when."},
+            {"name": "executions", "description": "What happened, one per fire time."},
+            {"name": "schedules", "description": "What a schedule calls for."},
+            {"name": "system", "description": "Health, figures and events."},
+        ],
+    )
+    app.router.route_class = Route
+    app.add_middleware(RequestLog)
+    problems.install(app, context.metrics.rejected)
+    jobs.add_routes(app, context)
+    schedules.add_routes(app, context)
+    executions.add_routes(app, context)
+    events.add_routes(app, context)
+    system.add_routes(app, context)
+    if context.demo:
+        demo.add_routes(app, context)
+    docs.add_routes(app)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    return app

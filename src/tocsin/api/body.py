@@ -1,0 +1,113 @@
+"""Reading request bodies: bounded while they come in, JSON and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from tocsin.api.problems import Refused
+from tocsin.domain.errors import FieldProblem, InvalidInput
+
+_CLOSE = {"Connection": "close"}
+MAX_WALK = 200
+"""How deep a body is looked through for text that databases cannot keep."""
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """The body; refused (413) as soon as it is known to be larger than ``limit`` bytes."""
+    announced = request.headers.get("content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_json(request: Request, limit: int) -> Any:
+    """The body as a JSON value.
+
+    Refused where it is of another kind (415), too large (413), not JSON (400), or holds the
+    character U+0000, which databases cannot keep (422).
+    """
+    _check_media_type(request)
+    return parse_json(await read_bytes(request, limit))
+
+
+async def read_optional_json(request: Request, limit: int) -> Any:
+    """The same, and ``None`` where there is no body."""
+    raw = await read_bytes(request, limit)
+    if not raw.strip():
+        return None
+    _check_media_type(request)
+    return parse_json(raw)
+
+
+def parse_json(raw: bytes) -> Any:
+    """A JSON text as a value; see ``read_json``."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        reason = error.msg.partition(": line ")[0]
+        raise Refused(
+            400,
+            "invalid_json",
+            f"the body is not JSON: {reason} at {where}",
+            errors=[FieldProblem(field="", message=f"{reason} at {where}", code="invalid_json")],
+        ) from None
+    if b"\\u0000" in raw:
+        for path in _nul_paths(value, "", MAX_WALK):
+            raise InvalidInput.of(path, "holds the character U+0000", "invalid")
+    return value
+
+
+def _check_media_type(request: Request) -> None:
+    if "content-encoding" in request.headers:
+        raise Refused(
+            415, "unsupported_media_type", "compressed bodies are not taken; send it as it is"
+        )
+    given = request.headers.get("content-type")
+    if given is None or given == "application/json":
+        return
+    kind = given.partition(";")[0].strip().lower()
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        raise Refused(
+            415,
+            "unsupported_media_type",
+            "the body must be JSON: send it with Content-Type: application/json",
+        )
+
+
+def _nul_paths(value: object, path: str, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield path
+    elif depth == 0:
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if "\0" in key:
+                yield path
+            yield from _nul_paths(item, f"{path}.{key}" if path else key, depth - 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nul_paths(item, f"{path}.{index}" if path else str(index), depth - 1)
+
+
+def _too_large(limit: int) -> Refused:
+    # What is left of the body is not read, so the connection cannot be used again.
+    return Refused(
+        413,
+        "payload_too_large",
+        f"the body is larger than {limit:,} bytes; split it, or raise the server's limit "
+        "(TOCSIN_MAX_BODY, TOCSIN_MAX_BATCH_BODY)",
+        headers=_CLOSE,
+    )

@@ -1,0 +1,52 @@
+"""What the API is handed by whoever puts the program together."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tocsin.api.eventlog import EventLog
+from tocsin.domain.instant import Millis
+from tocsin.services.executions import ExecutionService
+from tocsin.services.jobs import JobService
+from tocsin.services.stats import StatsService
+from tocsin.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that must hold for this node to fire."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    """Why not, for people; empty where all is well."""
+
+
+Readiness: TypeAlias = Callable[[], Awaitable[Sequence[Check]]]
+"""Looks at everything that a firing node needs; must not raise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodyLimits:
+    """Bytes of a request's body, at most."""
+
+    body: int = 1_048_576
+    batch: int = 67_108_864
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiContext:
+    """The collaborators of the API, ready to use."""
+
+    jobs: JobService
+    executions: ExecutionService
+    stats: StatsService
+    events: EventLog
+    metrics: Metrics
+    readiness: Readiness
+    now: Callable[[], Millis]
+    version: str
+    namespace: str = "default"
+    body_limits: BodyLimits = BodyLimits()
+    demo: bool = False
+    """Whether the demonstration's echo endpoint is there."""

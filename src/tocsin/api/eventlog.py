@@ -1,0 +1,353 @@
+"""The last events in a bounded ring, for readers that come, go and come back.
+
+Nothing is written as JSON before somebody reads it: most of the time nobody does, and there are
+several events per fire.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeAlias, assert_never
+
+import orjson
+
+from tocsin.domain.execution import Execution, State
+from tocsin.domain.instant import format_instant
+from tocsin.store.bus import Bus, CallStarted, ExecutionsChanged, JobsChanged, News
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment is sent, so that proxies keep the connection."""
+
+GATHER = 0.02
+"""Seconds that a reader waits after an event for more of them: a burst is one write."""
+
+SLICE = 500
+"""Events in one write at most."""
+
+MAX_READERS = 256
+
+MAX_ERROR = 500
+"""Characters of an error that an event shows."""
+
+JOB_TYPES = tuple(
+    f"job.{word}"
+    for word in ("created", "updated", "paused", "resumed", "cancelled", "completed", "deleted")
+)
+EXECUTION_TYPES = (*(f"execution.{state.value}" for state in State), "execution.started")
+TYPES = (*JOB_TYPES, *EXECUTION_TYPES)
+"""Every type of event."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+_STARTED = "execution.started"
+_SHARED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which events a reader is told of."""
+
+    types: frozenset[str] | None = None
+    """``None``: all."""
+    job: str | None = None
+    """The id or name of the one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    kind: str
+    job_id: str
+    job_name: str
+    data: bytes
+
+
+class _Batch:
+    """Events that were published together."""
+
+    __slots__ = ("_events", "_kind", "_rows", "first")
+
+    def __init__(self, first: int, kind: str, rows: list[Row]) -> None:
+        self.first = first
+        self._kind = kind
+        self._rows = rows
+        self._events: list[_Event] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, kind: str, row: Row) -> bool:
+        """Add one more of the same kind, where nobody has read these yet and there is room."""
+        if self._kind != kind or self._events is not None or len(self._rows) >= _SHARED:
+            return False
+        self._rows.append(row)
+        return True
+
+    def events(self) -> list[_Event]:
+        """The events, written at the first time of asking and then kept for other readers."""
+        if self._events is None:
+            render = _job_event if self._kind.startswith("job.") else _execution_event
+            self._events = [render(self._kind, row) for row in self._rows]
+        return self._events
+
+
+class EventLog:
+    """Listens on the bus and remembers the last ``capacity`` events.
+
+    Event ids are ``<incarnation>-<n>``, so that an id of another process is never taken for one
+    of this.
+    """
+
+    def __init__(self, bus: Bus, *, incarnation: str, capacity: int = 10_000) -> None:
+        self._incarnation = incarnation
+        self._capacity = capacity
+        self._batches: deque[_Batch] = deque()
+        self._next = 1
+        self._wakers: set[asyncio.Event] = set()
+        self._closed = False
+        self._stop = bus.listen(self._hear)
+
+    def close(self) -> None:
+        """End every reader; a server that stops does not wait for them then."""
+        self._stop()
+        self._closed = True
+        self._wake()
+
+    @property
+    def full(self) -> bool:
+        """Whether ``MAX_READERS`` are reading, so that another one has to be turned away."""
+        return len(self._wakers) >= MAX_READERS
+
+    @property
+    def last_id(self) -> str:
+        """The id of the newest event."""
+        return f"{self._incarnation}-{self._next - 1}"
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case ExecutionsChanged(executions=executions):
+                if executions:
+                    self._add("execution", [_row_of(execution) for execution in executions])
+            case CallStarted(execution=execution):
+                self._add_started(_row_of(execution))
+            case JobsChanged(change=change, jobs=jobs):
+                if jobs:
+                    self._add(f"job.{change}", [_JOB_ROW(job) for job in jobs])
+            case _:
+                assert_never(news)
+
+    def _add(self, kind: str, rows: list[Row]) -> None:
+        dropped = max(0, len(rows) - self._capacity)
+        if dropped:
+            rows = rows[dropped:]
+        batches = self._batches
+        batches.append(_Batch(self._next + dropped, kind, rows))
+        self._next += dropped + len(rows)
+        # A batch goes when what follows it fills the ring alone.
+        oldest = self._next - self._capacity
+        while len(batches) > 1 and batches[1].first <= oldest:
+            batches.popleft()
+        if self._wakers:
+            self._wake()
+
+    def _add_started(self, row: Row) -> None:
+        """Calls leave one by one, so they share a batch while nobody has read it."""
+        last = self._batches[-1] if self._batches else None
+        if last is None or not last.take(_STARTED, row):
+            self._add(_STARTED, [row])
+            return
+        self._next += 1
+        if self._wakers:
+            self._wake()
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    def _position(self, last_event_id: str | None) -> int | None:
+        """Where a reader goes on who has seen this id; ``None`` where it is not known any more."""
+        if last_event_id is None:
+            return self._next
+        incarnation, _, number = last_event_id.rpartition("-")
+        if incarnation != self._incarnation or not number.isdecimal() or len(number) > 18:
+            return None
+        position = int(number) + 1
+        oldest = self._batches[0].first if self._batches else self._next
+        return position if oldest <= position <= self._next else None
+
+    async def read(self, last_event_id: str | None, wanted: Wanted) -> AsyncGenerator[bytes, None]:
+        """What a reader is sent, in the format of server-sent events, until ``close``.
+
+        From the event after ``last_event_id``, or from now on. Where that id is not known any
+        more, and where a reader is so slow that what it has not read is gone, it is told to
+        ``reset``; then one goes on from the present, and the slow one's stream ends.
+        """
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        try:
+            position = self._position(last_event_id)
+            yield b"retry: 2000\n\n"
+            if position is None:
+                position = self._next
+                yield self._reset("unknown_id")
+            while not self._closed:
+                waker.clear()
+                oldest = self._batches[0].first if self._batches else self._next
+                if position < oldest:
+                    yield self._reset("too_slow")
+                    return
+                text, position = self._collect(position, wanted)
+                if text:
+                    yield text
+                elif position == self._next and not await _set_within(waker, HEARTBEAT):
+                    yield b": heartbeat\n\n"
+                else:
+                    await asyncio.sleep(GATHER)
+        finally:
+            self._wakers.discard(waker)
+
+    def _collect(self, position: int, wanted: Wanted) -> tuple[bytes, int]:
+        """Events from a position on, ``SLICE`` at most looked at, and the position after them."""
+        end = min(self._next, position + SLICE)
+        parts: list[bytes] = []
+        index = bisect_right(self._batches, position, key=_first_of) - 1
+        while position < end:
+            batch = self._batches[index]
+            events = batch.events()
+            stop = min(end - batch.first, len(events))
+            for offset in range(position - batch.first, stop):
+                event = events[offset]
+                if _fits(event, wanted):
+                    number = batch.first + offset
+                    parts.append(
+                        b"id: %b-%d\nevent: %b\ndata: %b\n\n"
+                        % (self._incarnation.encode(), number, event.kind.encode(), event.data)
+                    )
+            position = batch.first + stop
+            index += 1
+        return b"".join(parts), position
+
+    def _reset(self, reason: str) -> bytes:
+        data = orjson.dumps({"reason": reason, "last_event_id": self.last_id})
+        return b"id: %b\nevent: reset\ndata: %b\n\n" % (self.last_id.encode(), data)
+
+
+def _first_of(batch: _Batch) -> int:
+    return batch.first
+
+
+async def _set_within(waker: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await waker.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _fits(event: _Event, wanted: Wanted) -> bool:
+    if wanted.job is not None and wanted.job not in {event.job_id, event.job_name}:
+        return False
+    return wanted.types is None or event.kind in wanted.types
+
+
+# Only what an event shows is kept: an execution holds the excerpts of its answers.
+_JOB_ROW: Callable[[Any], Row] = attrgetter("id", "name", "status", "version", "updated_at")
+_EXECUTION_ROW: Callable[[Any], Row] = attrgetter(
+    "id",
+    "job_id",
+    "job_name",
+    "trigger",
+    "fire_time",
+    "due",
+    "state",
+    "reason",
+    "available_at",
+    "finished_at",
+    "skipped_until",
+    "skipped_count",
+    "retry_of",
+)
+
+
+def _row_of(execution: Execution) -> Row:
+    attempts = execution.attempts
+    if not attempts:
+        return (*_EXECUTION_ROW(execution), 0, None, None, None, None, None)
+    first, last = attempts[0], attempts[-1]
+    started = first.started_at
+    return (
+        *_EXECUTION_ROW(execution),
+        len(attempts),
+        started,
+        last.started_at - started + last.duration_ms,
+        last.http_status,
+        last.error_kind,
+        last.error,
+    )
+
+
+def _job_event(kind: str, row: Row) -> _Event:
+    job_id, name, status, version, updated_at = row
+    data = {
+        "id": job_id,
+        "name": name,
+        "status": status,
+        "version": version,
+        "updated_at": format_instant(updated_at),
+    }
+    return _Event(kind, job_id, name, orjson.dumps(data))
+
+
+def _execution_event(kind: str, row: Row) -> _Event:
+    (
+        execution_id, job_id, job_name, trigger, fire_time, due, state, reason, available_at,
+        finished_at, skipped_until, skipped_count, retry_of, attempts, started_at, duration,
+        http_status, error_kind, error,
+    ) = row  # fmt: skip
+    final = state.final
+    data = {
+        "id": execution_id,
+        "job_id": job_id,
+        "job_name": job_name,
+        "trigger": trigger,
+        "fire_time": format_instant(fire_time),
+        "due": format_instant(due),
+        "state": state,
+        "reason": reason,
+        "available_at": None if available_at is None else format_instant(available_at),
+        "skipped_until": None if skipped_until is None else format_instant(skipped_until),
+        "skipped_count": skipped_count,
+        "retry_of": retry_of,
+        "attempt_count": attempts,
+        "started_at": None if started_at is None else format_instant(started_at),
+        "finished_at": None if finished_at is None else format_instant(finished_at),
+        "duration_ms": None if duration is None or not final else round(duration, 3),
+        "lateness_ms": None if started_at is None else max(0, started_at - due),
+        "http_status": http_status,
+        "error_kind": error_kind,
+        "error": None if error is None else error[:MAX_ERROR],
+    }
+    if kind == "execution":
+        kind = f"execution.{state.value}"
+    return _Event(kind, job_id, job_name, orjson.dumps(data))
+
+
+def words_to_types(words: Sequence[str]) -> frozenset[str]:
+    """The types that some words name: a type, or ``job`` or ``execution`` for all of that kind.
+
+    Raises ``ValueError`` with the word that names none.
+    """
+    types: set[str] = set()
+    for word in words:
+        if word == "job":
+            types.update(JOB_TYPES)
+        elif word == "execution":
+            types.update(EXECUTION_TYPES)
+        elif word in TYPES:
+            types.add(word)
+        else:
+            raise ValueError(word)
+    return frozenset(types)

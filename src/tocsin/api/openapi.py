@@ -1,0 +1,182 @@
+"""The OpenAPI document: FastAPI's, with shapes and problems by reference."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+
+from tocsin.api import schemas
+from tocsin.api.problems import MEDIA_TYPE
+from tocsin.services import shapes
+
+_REF = "#/components/schemas/{model}"
+
+_INPUTS: tuple[Any, ...] = (
+    shapes.JobIn,
+    shapes.JobPatch,
+    shapes.BatchIn,
+    shapes.TriggerIn,
+    shapes.PreviewIn,
+)
+_OUTPUTS: tuple[Any, ...] = (
+    schemas.Problem,
+    schemas.JobOut,
+    schemas.JobPage,
+    schemas.JobBatchOut,
+    schemas.JobStatusOut,
+    schemas.JobStatsOut,
+    schemas.ExecutionOut,
+    schemas.ExecutionPage,
+    schemas.PreviewOut,
+    schemas.StatsOut,
+    schemas.HealthOut,
+    schemas.ReadyOut,
+    schemas.EchoOut,
+)
+
+_PROBLEMS = {
+    400: "The body is not JSON",
+    404: "There is no such thing",
+    409: "The present state forbids it",
+    412: "The condition of If-Match or If-None-Match does not hold",
+    413: "The body is too large",
+    415: "The body is of an unknown kind",
+    422: "The request is not valid; `errors` names each offending field",
+    503: "The store does not answer; try again",
+    507: "A limit is reached, or the disk is full",
+}
+
+ETAG: Mapping[str, Any] = {
+    "ETag": {"description": "The job's version, quoted", "schema": {"type": "string"}}
+}
+REPLAYED: Mapping[str, Any] = {
+    "Idempotency-Replayed": {
+        "description": "`true` where an earlier request had this Idempotency-Key: nothing was done",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of the shapes."""
+    return {"$ref": _REF.format(model=name)}
+
+
+def answers(
+    status: int,
+    shape: str | None,
+    description: str,
+    *problems: int,
+    headers: Mapping[str, Any] | None = None,
+    also: Mapping[int, str] | None = None,
+) -> dict[int | str, dict[str, Any]]:
+    """What a route answers: one success, and problems by status.
+
+    ``also`` are further statuses with the same shape. Each route may answer 422 (a parameter that
+    it does not know), and 500 and 503.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for code, text in {status: description, **(also or {})}.items():
+        found[code] = {"description": text}
+        if shape is not None:
+            found[code]["content"] = {"application/json": {"schema": ref(shape)}}
+        if headers:
+            found[code]["headers"] = dict(headers)
+    for code in sorted({*problems, 422, 503} - {status}):
+        found[code] = {
+            "description": _PROBLEMS[code],
+            "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
+        }
+    return found
+
+
+def takes(
+    shape: str | None = None,
+    *,
+    required: bool = True,
+    media: Sequence[str] = ("application/json",),
+    headers: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What a route is sent besides its path and query: a body, and headers."""
+    extra: dict[str, Any] = {}
+    if shape is not None:
+        extra["requestBody"] = {
+            "required": required,
+            "content": {one: {"schema": ref(shape)} for one in media},
+        }
+    if headers:
+        extra["parameters"] = [dict(one) for one in headers]
+    return extra
+
+
+def header(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An optional request header."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": dict(schema),
+    }
+
+
+IDEMPOTENCY_KEY = header(
+    "Idempotency-Key",
+    "The same key with the same body is answered the same and done once, for 24 hours.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+)
+IF_MATCH = header(
+    "If-Match",
+    'Only if the job still has this version, as `"3"`; `*`: any.',
+    {"type": "string", "maxLength": 1_000},
+)
+IF_NONE_MATCH = header(
+    "If-None-Match", "`*`: only if there is no such job.", {"type": "string", "const": "*"}
+)
+LAST_EVENT_ID = header(
+    "Last-Event-ID",
+    "Go on after this event.",
+    {"type": "string", "maxLength": 100},
+)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document, made once and kept."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version=app.openapi_version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        components = made.setdefault("components", {})
+        components["schemas"] = components.get("schemas", {}) | _shapes()
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _shapes() -> dict[str, Any]:
+    adapters: list[tuple[str, Any, TypeAdapter[Any]]] = [
+        (shape.__name__, mode, TypeAdapter(shape))
+        for mode, group in (("validation", _INPUTS), ("serialization", _OUTPUTS))
+        for shape in group
+    ]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REF)
+    found: dict[str, Any] = _with_references(definitions["$defs"])
+    return found | shapes.SCHEDULE_SCHEMAS
+
+
+def _with_references(value: Any) -> Any:
+    """The same with the schemas that are written by hand referred to, by their title."""
+    if isinstance(value, list):
+        return [_with_references(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    title = value.get("title")  # or a property of that name
+    if isinstance(title, str) and title in shapes.SCHEDULE_SCHEMAS:
+        return ref(title)
+    return {name: _with_references(item) for name, item in value.items()}

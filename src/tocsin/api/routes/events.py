@@ -1,0 +1,107 @@
+"""``/api/v1/events``: changes as they happen, as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from tocsin.api.context import ApiContext
+from tocsin.api.eventlog import TYPES, Wanted, words_to_types
+from tocsin.api.openapi import LAST_EVENT_ID, answers, takes
+from tocsin.api.parameters import EventParameters
+from tocsin.api.problems import Refused
+from tocsin.domain.errors import InvalidInput
+
+SEND_TIMEOUT = 30.0
+"""Seconds that a reader may leave a write waiting before it is dropped."""
+
+
+class EventStream(Response):
+    """Sends what a generator yields, until it ends, the reader leaves, or it reads too slowly."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None] | None = None) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send the stream."""
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        pump = asyncio.create_task(self._pump(send))
+        leaving = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait((pump, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pump.cancel()
+            leaving.cancel()
+            await asyncio.gather(pump, leaving, return_exceptions=True)
+
+    async def _pump(self, send: Send) -> None:
+        if self._events is None:
+            return
+        try:
+            async for chunk in self._events:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            return
+        finally:
+            await self._events.aclose()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def add_routes(app: FastAPI, context: ApiContext) -> None:
+    """Add the stream of events."""
+
+    @app.get(
+        "/api/v1/events",
+        status_code=200,
+        tags=["system"],
+        summary="Changes of jobs and executions as they happen (server-sent events)",
+        description="Goes on after `Last-Event-ID`. Where that event is not known any more, the "
+        "first event is `reset`: read again what you show, and go on from here.\n\n"
+        f"Types: {', '.join(f'`{one}`' for one in TYPES)}, `reset`.",
+        operation_id="streamEvents",
+        response_class=EventStream,
+        responses=answers(200, None, "The stream; it does not end"),
+        openapi_extra=takes(headers=[LAST_EVENT_ID]),
+    )
+    async def stream_events(request: Request, asked: EventParameters) -> Response:
+        if context.events.full:
+            raise Refused(
+                503,
+                "too_many_readers",
+                "too many readers of events; try again later",
+                headers={"Retry-After": "10"},
+            )
+        last_id = request.headers.get("last-event-id") or asked.last_event_id
+        wanted = Wanted(types=_types(asked.types), job=asked.job)
+        return EventStream(context.events.read(last_id, wanted))
+
+
+def _types(text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    try:
+        return words_to_types([word.strip() for word in text.split(",")])
+    except ValueError as error:
+        raise InvalidInput.of(
+            "types",
+            f"{str(error)!r} is not one of job, execution, {', '.join(TYPES)}",
+            "not_one_of",
+        ) from None

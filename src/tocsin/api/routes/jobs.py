@@ -1,0 +1,196 @@
+"""``/api/v1/jobs``."""
+
+from fastapi import FastAPI, Request, Response
+
+from tocsin.api.answers import batch_answer, job_answer, json_answer, replayed
+from tocsin.api.body import read_json
+from tocsin.api.conditions import read_match, read_only_new
+from tocsin.api.context import ApiContext
+from tocsin.api.openapi import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    REPLAYED,
+    answers,
+    takes,
+)
+from tocsin.api.paging import job_cursor, read_job_cursor
+from tocsin.api.parameters import JobFilterQuery, JobRef
+from tocsin.api.render import items_json, job_json
+from tocsin.domain.execution import State
+from tocsin.store.port import JobQuery, JobSort
+
+PREFIX = "/api/v1/jobs"
+_BODY = (400, 413, 415)
+_MERGE_PATCH = ("application/merge-patch+json", "application/json")
+
+
+def add_routes(app: FastAPI, context: ApiContext) -> None:
+    """Add creating, finding and changing jobs."""
+    jobs, limits = context.jobs, context.body_limits
+
+    @app.post(
+        PREFIX,
+        status_code=201,
+        tags=["jobs"],
+        summary="Create a job",
+        operation_id="createJob",
+        responses=answers(
+            201, "JobOut", "The new job", *_BODY, 404, 409, 507, headers={**ETAG, **REPLAYED}
+        ),
+        openapi_extra=takes("JobIn", headers=[IDEMPOTENCY_KEY]),
+    )
+    async def create_job(request: Request) -> Response:
+        data = await read_json(request, limits.body)
+        saved = await jobs.create(data, key=request.headers.get("idempotency-key"))
+        return job_answer(
+            saved.view,
+            201,
+            {"Location": f"{PREFIX}/{saved.view.job.id}", **replayed(saved.replayed)},
+        )
+
+    @app.post(
+        f"{PREFIX}:batch",
+        status_code=201,
+        tags=["jobs"],
+        summary="Create many jobs, all or none",
+        operation_id="createJobs",
+        responses=answers(
+            201, "JobBatchOut", "The new jobs, in order", *_BODY, 404, 409, 507, headers=REPLAYED
+        ),
+        openapi_extra=takes("BatchIn", headers=[IDEMPOTENCY_KEY]),
+    )
+    async def create_jobs(request: Request) -> Response:
+        data = await read_json(request, limits.batch)
+        saved = await jobs.create_batch(data, key=request.headers.get("idempotency-key"))
+        return await batch_answer(saved.views, 201, replayed(saved.replayed))
+
+    @app.get(
+        PREFIX,
+        tags=["jobs"],
+        summary="List jobs",
+        operation_id="listJobs",
+        responses=answers(200, "JobPage", "A page of jobs"),
+    )
+    async def list_jobs(asked: JobFilterQuery) -> Response:
+        descending = asked.sort.startswith("-")
+        sort = JobSort(asked.sort.removeprefix("-"))
+        page = await jobs.page(
+            JobQuery(
+                namespace=context.namespace,
+                statuses=tuple(asked.status),
+                tags=tuple(asked.tag),
+                text=asked.text,
+                kind=asked.kind,
+                last_state=None if asked.last_result is None else State(asked.last_result),
+                sort=sort,
+                descending=descending,
+                limit=asked.limit,
+                cursor=read_job_cursor(asked.cursor, sort, descending=descending),
+                now=context.now(),
+            )
+        )
+        following = job_cursor(page.next, sort, descending=descending)
+        return json_answer(items_json(map(job_json, page.items), following))
+
+    @app.get(
+        f"{PREFIX}/{{ref}}",
+        tags=["jobs"],
+        summary="Get a job",
+        operation_id="getJob",
+        responses=answers(200, "JobOut", "The job", 404, headers=ETAG),
+    )
+    async def get_job(ref: JobRef) -> Response:
+        return job_answer(await jobs.get(ref))
+
+    @app.put(
+        f"{PREFIX}/{{ref}}",
+        tags=["jobs"],
+        summary="Create the job of this name, or replace this job",
+        operation_id="putJob",
+        responses=answers(
+            200,
+            "JobOut",
+            "The job as it is now",
+            *_BODY,
+            404,
+            409,
+            412,
+            507,
+            headers=ETAG,
+            also={201: "The new job"},
+        ),
+        openapi_extra=takes("JobIn", headers=[IF_MATCH, IF_NONE_MATCH]),
+    )
+    async def put_job(ref: JobRef, request: Request) -> Response:
+        match, only_new = read_match(request), read_only_new(request)
+        data = await read_json(request, limits.body)
+        saved = await jobs.put(ref, data, match=match, only_new=only_new)
+        if saved.created:
+            return job_answer(saved.view, 201, {"Location": f"{PREFIX}/{saved.view.job.id}"})
+        return job_answer(saved.view)
+
+    @app.patch(
+        f"{PREFIX}/{{ref}}",
+        tags=["jobs"],
+        summary="Change a part of a job",
+        description="A JSON merge patch (RFC 7396): null removes, objects are merged, anything "
+        "else replaces. Naming one of several alternatives (a kind of schedule, `url` or `log`, "
+        "a kind of body) removes the others.",
+        operation_id="patchJob",
+        responses=answers(
+            200, "JobOut", "The job as it is now", *_BODY, 404, 409, 412, 507, headers=ETAG
+        ),
+        openapi_extra=takes("JobPatch", media=_MERGE_PATCH, headers=[IF_MATCH]),
+    )
+    async def patch_job(ref: JobRef, request: Request) -> Response:
+        match = read_match(request)
+        data = await read_json(request, limits.body)
+        return job_answer(await jobs.patch(ref, data, match=match))
+
+    @app.delete(
+        f"{PREFIX}/{{ref}}",
+        status_code=204,
+        tags=["jobs"],
+        summary="Delete a job; its history stays until it is old",
+        operation_id="deleteJob",
+        responses=answers(204, None, "The job is gone", 404, 409, 412, 507),
+        openapi_extra=takes(headers=[IF_MATCH]),
+    )
+    async def delete_job(ref: JobRef, request: Request) -> Response:
+        await jobs.delete(ref, match=read_match(request))
+        return Response(status_code=204)
+
+    @app.post(
+        f"{PREFIX}/{{ref}}/pause",
+        tags=["jobs"],
+        summary="Stop the fires of a job until it is resumed",
+        operation_id="pauseJob",
+        responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
+        openapi_extra=takes(headers=[IF_MATCH]),
+    )
+    async def pause_job(ref: JobRef, request: Request) -> Response:
+        return job_answer(await jobs.pause(ref, match=read_match(request)))
+
+    @app.post(
+        f"{PREFIX}/{{ref}}/resume",
+        tags=["jobs"],
+        summary="Let a paused job fire again, from now on",
+        operation_id="resumeJob",
+        responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
+        openapi_extra=takes(headers=[IF_MATCH]),
+    )
+    async def resume_job(ref: JobRef, request: Request) -> Response:
+        return job_answer(await jobs.resume(ref, match=read_match(request)))
+
+    @app.post(
+        f"{PREFIX}/{{ref}}/cancel",
+        tags=["jobs"],
+        summary="End a job for good, with whatever is live of it",
+        operation_id="cancelJob",
+        responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
+        openapi_extra=takes(headers=[IF_MATCH]),
+    )
+    async def cancel_job(ref: JobRef, request: Request) -> Response:
+        return job_answer(await jobs.cancel(ref, match=read_match(request)))

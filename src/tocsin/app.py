@@ -1,0 +1,316 @@
+"""The only place that builds concrete things and puts them together."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version as installed_version
+
+import structlog
+import uvicorn
+
+from tocsin.api.app import create_api
+from tocsin.api.context import ApiContext, BodyLimits, Check
+from tocsin.api.eventlog import EventLog
+from tocsin.delivery.deliver import Deliver
+from tocsin.delivery.http import AllowAll, HttpClient
+from tocsin.demo import demo_jobs
+from tocsin.domain.errors import InvalidInput, StoreError, TocsinError
+from tocsin.domain.job import Misfire, MisfirePolicy
+from tocsin.domain.retry import RetryPolicy
+from tocsin.engine.clock import SystemClock
+from tocsin.engine.engine import Engine, EngineOptions
+from tocsin.services.definitions import JobDefaults
+from tocsin.services.executions import ExecutionService
+from tocsin.services.ids import Uuid7
+from tocsin.services.jobs import JobService
+from tocsin.services.stats import StatsService
+from tocsin.settings import Settings
+from tocsin.store.bus import Bus
+from tocsin.store.port import Limits, Store
+from tocsin.store.sqlite import SqliteStore
+from tocsin.store.sqlite import check as check_sqlite
+from tocsin.store.sqlite import migrate as migrate_sqlite
+from tocsin.telemetry.logging import configure_logging, flush_logging
+from tocsin.telemetry.metrics import Metrics
+
+log = structlog.stdlib.get_logger("tocsin")
+
+SWITCH_INTERVAL = 0.001
+"""Seconds until a thread that computes lets another one go on. The store works in threads; with
+Python's default of 5 ms each of its stretches could make calls leave so much later."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code of the process."""
+    configure_logging(
+        level=settings.log_level,
+        format=settings.log_format,
+        file=settings.log_file,
+        file_bytes=settings.log_file_bytes,
+        file_count=settings.log_file_count,
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings))
+    except (TocsinError, OSError) as error:
+        code = error.code if isinstance(error, TocsinError) else "os_error"
+        log.error("start.failed", code=code, error=str(error))  # noqa: TRY400  # said, not a bug
+        return 1
+    finally:
+        flush_logging()
+    return 0
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the tables to the version of this program; raises a ``StoreError``."""
+    migrate_sqlite(_sqlite_path(settings.database))
+
+
+def check_migrations(settings: Settings) -> None:
+    """Raise ``SchemaMismatch`` where a migration is due; changes nothing."""
+    check_sqlite(_sqlite_path(settings.database))
+
+
+async def _serve(settings: Settings) -> None:
+    listener = _listen(settings.host, settings.port)
+    with contextlib.closing(listener):
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        path = _sqlite_path(settings.database)
+        migrate_sqlite(path)
+        store = SqliteStore(path)
+        await store.open()
+        try:
+            await _Node(settings, store, url).run(listener)
+        finally:
+            await store.close()
+
+
+class _Node:
+    """Everything that one process consists of."""
+
+    def __init__(self, settings: Settings, store: Store, url: str) -> None:
+        self._settings = settings
+        self._store = store
+        self._url = url
+        self._stopping = asyncio.Event()
+        version = installed_version("tocsin")
+        clock = SystemClock()
+        self._bus = Bus()
+        self._client = HttpClient(
+            guard=AllowAll(),
+            connect_timeout=settings.connect_timeout / 1_000,
+            idle_timeout=settings.idle_connection / 1_000,
+            max_connections_per_origin=settings.max_in_flight_per_lane,
+            max_idle=settings.max_in_flight,
+            user_agent=f"tocsin/{version}",
+        )
+        metrics = Metrics(version=version, node=settings.node_name)
+        self._engine = Engine(
+            store=store,
+            caller=Deliver(
+                client=self._client,
+                clock=clock,
+                node_name=settings.node_name,
+                max_response=settings.max_response,
+                excerpt=settings.excerpt,
+            ),
+            clock=clock,
+            bus=self._bus,
+            meter=metrics,
+            new_id=lambda: str(uuid.uuid4()),
+            options=EngineOptions(
+                node_name=settings.node_name,
+                address=url,
+                version=version,
+                horizon=settings.claim_horizon,
+                poll=settings.poll_interval,
+                max_held=settings.max_held,
+                max_in_flight=settings.max_in_flight,
+                max_per_lane=settings.max_in_flight_per_lane,
+                lease_ttl=settings.lease_ttl,
+                heartbeat_interval=settings.heartbeat_interval,
+                adopt_interval=settings.adopt_interval,
+                shutdown_grace=settings.shutdown_grace,
+                retention=settings.retention,
+                retention_interval=settings.retention_interval,
+            ),
+        )
+        metrics.watch(
+            in_flight=lambda: self._engine.dispatcher.in_flight,
+            held=lambda: self._engine.dispatcher.held,
+        )
+        self._events = EventLog(
+            self._bus, incarnation=uuid.uuid4().hex[:8], capacity=settings.events_kept
+        )
+        limits = Limits(max_jobs=settings.max_jobs, max_bytes=settings.max_definition_bytes)
+        new_job_id = Uuid7(clock.now)
+        self._jobs = JobService(
+            store=store,
+            bus=self._bus,
+            now=clock.now,
+            new_id=new_job_id,
+            limits=limits,
+            defaults=_job_defaults(settings),
+            max_batch=settings.max_batch,
+        )
+        self._stats = StatsService(
+            store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
+        )
+        api = create_api(
+            ApiContext(
+                jobs=self._jobs,
+                executions=ExecutionService(
+                    store=store, bus=self._bus, now=clock.now, new_id=new_job_id
+                ),
+                stats=self._stats,
+                events=self._events,
+                metrics=metrics,
+                readiness=self._readiness,
+                now=clock.now,
+                version=version,
+                body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
+                demo=settings.demo,
+            )
+        )
+        self._server = _Server(
+            uvicorn.Config(
+                api,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
+            )
+        )
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve and fire until told to stop; then finish what is under way."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        if self._settings.demo:
+            await self._add_demo_jobs()
+        # What is alive by now stays: the collector need not look at it again and again.
+        gc.freeze()
+        await self._engine.start()
+        serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(self._stopping.wait())
+        log.info(
+            "started", url=self._url, docs=f"{self._url}/api/docs", node=self._settings.node_name
+        )
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping", in_flight=self._engine.dispatcher.in_flight)
+        await self._engine.stop()
+        self._events.close()
+        self._server.should_exit = True
+        stopping.cancel()
+        await serving
+        await self._client.close()
+        log.info("stopped")
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self._stopping.is_set():
+            # Asked twice: whoever asks will not wait; the next start rescues what is under way.
+            log.warning("stopped.at_once", signal=number.name)
+            flush_logging()
+            os._exit(128 + number)
+        self._stopping.set()
+
+    async def _readiness(self) -> Sequence[Check]:
+        """What a firing node needs, one check each."""
+        try:
+            await self._store.ping()
+            store_problem = ""
+        except StoreError as error:
+            store_problem = str(error)
+        engine_problems = self._engine.problems()
+        return [
+            Check(name="store", ok=not store_problem, detail=store_problem),
+            Check(name="engine", ok=not engine_problems, detail="; ".join(engine_problems)),
+            Check(
+                name="running",
+                ok=not self._stopping.is_set(),
+                detail="this node is stopping" if self._stopping.is_set() else "",
+            ),
+        ]
+
+    async def _add_demo_jobs(self) -> None:
+        usage = await self._store.usage()
+        if usage.jobs == 0:
+            saved = await self._jobs.create_batch({"jobs": demo_jobs(self._url)})
+            log.info("demo.added", jobs=len(saved.views))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the order of the shutdown is ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _job_defaults(settings: Settings) -> JobDefaults:
+    return JobDefaults(
+        timeout=settings.default_timeout,
+        retry=RetryPolicy(
+            max_attempts=settings.default_max_attempts,
+            initial=settings.default_retry_initial,
+            factor=settings.default_retry_factor,
+            max=settings.default_retry_max,
+            jitter=settings.default_retry_jitter,
+        ),
+        misfire=Misfire(policy=MisfirePolicy(settings.default_misfire)),
+    )
+
+
+def _sqlite_path(database: str) -> str:
+    """The file of an ``sqlite:///`` URL."""
+    prefix = "sqlite:///"
+    path = database.removeprefix(prefix)
+    if not database.startswith(prefix) or not path:
+        raise InvalidInput.of(
+            "database", f"{database!r} is not a database; write sqlite:///FILE", "unknown_database"
+        )
+    return path
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises ``OSError`` with a sentence that names the address."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise OSError(f"cannot listen on {host!r}: it is no address of this machine") from error
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2_048)
+    except OSError as error:
+        listener.close()
+        why = {
+            errno.EADDRINUSE: "another program listens there; choose another --port",
+            errno.EACCES: "ports below 1024 need privileges; choose another --port",
+            errno.EADDRNOTAVAIL: "it is no address of this machine; choose another --host",
+        }.get(error.errno or 0, str(error))
+        raise OSError(f"cannot listen on {host}:{port}: {why}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.Loop

@@ -1,0 +1,1 @@
+"""Making the call: building the request, sending it, judging the answer."""

@@ -1,0 +1,173 @@
+"""One attempt: the call is made and judged."""
+
+import time
+from collections import OrderedDict
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Protocol, assert_never
+
+import structlog
+
+from tocsin.delivery.http import HttpOutcome, HttpRequest
+from tocsin.delivery.request import CompiledTarget, input_body, own_headers, placeholder_values
+from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, Timings
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
+from tocsin.domain.placeholder import Template
+from tocsin.engine.caller import CallResult
+from tocsin.engine.clock import Clock
+from tocsin.store.port import Claim
+
+log = structlog.stdlib.get_logger("tocsin.reminder")
+
+COMPILED_KEPT = 20_000
+"""How many taken-apart targets are kept for the next fire of their job."""
+
+
+class Client(Protocol):
+    """Makes an HTTP call; whatever goes wrong is in the outcome."""
+
+    async def call(self, request: HttpRequest) -> HttpOutcome:
+        """Make the call."""
+
+
+class Deliver:
+    """Makes the calls of executions."""
+
+    def __init__(
+        self, *, client: Client, clock: Clock, node_name: str, max_response: int, excerpt: int
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._node_name = node_name
+        self._max_response = max_response
+        self._excerpt = excerpt
+        self._compiled: OrderedDict[str, tuple[int, CompiledTarget]] = OrderedDict()
+
+    async def call(self, claim: Claim) -> CallResult:
+        """Make the next attempt of a claimed execution."""
+        match claim.job.spec.target:
+            case LogTarget() as target:
+                return self._write(claim, target)
+            case HttpTarget() as target:
+                return await self._post(claim, target)
+        assert_never(claim.job.spec.target)
+
+    def _write(self, claim: Claim, target: LogTarget) -> CallResult:
+        execution = claim.execution
+        number = len(execution.attempts) + 1
+        text = Template.parse(target.text).render(placeholder_values(execution, number))
+        log.info("reminder", text=text, job=execution.job_name, execution_id=execution.id)
+        attempt = Attempt(
+            number=number,
+            started_at=self._clock.now(),
+            duration_ms=0.0,
+            node=self._node_name,
+        )
+        return CallResult(attempt=attempt, request_written=True)
+
+    async def _post(self, claim: Claim, target: HttpTarget) -> CallResult:
+        execution = claim.execution
+        number = len(execution.attempts) + 1
+        values = placeholder_values(execution, number)
+        compiled = self._compile(claim.job, target)
+        brought = execution.input is not None
+        kind = BodyKind.JSON if brought else target.body_kind
+        started_at = self._clock.now()
+        began = time.perf_counter()
+        outcome = await self._client.call(
+            HttpRequest(
+                method=target.method,
+                url=compiled.url(values),
+                headers=[
+                    *compiled.headers(values, kind),
+                    *own_headers(execution, values, started_at),
+                ],
+                body=input_body(execution.input) if brought else compiled.body(values),
+                timeout=target.timeout / 1_000,
+                redirects=target.redirects,
+                max_body=self._max_response,
+                excerpt=self._excerpt,
+                fresh_connection=claim.job.spec.delivery is DeliveryMode.AT_MOST_ONCE,
+            )
+        )
+        error_kind, error = judge(outcome, claim.job)
+        phases = outcome.timings
+        attempt = Attempt(
+            number=number,
+            started_at=started_at,
+            duration_ms=round((time.perf_counter() - began) * 1_000, 3),
+            http_status=outcome.status,
+            error_kind=error_kind,
+            error=error,
+            node=self._node_name,
+            timings=Timings(
+                dns_ms=_rounded(phases.dns_ms),
+                connect_ms=_rounded(phases.connect_ms),
+                tls_ms=_rounded(phases.tls_ms),
+                first_byte_ms=_rounded(phases.first_byte_ms),
+                total_ms=_rounded(phases.total_ms),
+            ),
+            response=None
+            if outcome.status is None
+            else ResponseExcerpt(excerpt=outcome.excerpt, truncated=outcome.truncated),
+        )
+        return CallResult(
+            attempt=attempt,
+            request_written=outcome.request_written,
+            retry_after=retry_after(outcome.retry_after, self._clock.now()),
+        )
+
+    def _compile(self, job: Job, target: HttpTarget) -> CompiledTarget:
+        known = self._compiled.get(job.id)
+        if known is not None and known[0] == job.version:
+            self._compiled.move_to_end(job.id)
+            return known[1]
+        compiled = CompiledTarget(target)
+        self._compiled[job.id] = (job.version, compiled)
+        self._compiled.move_to_end(job.id)
+        if len(self._compiled) > COMPILED_KEPT:
+            self._compiled.popitem(last=False)
+        return compiled
+
+
+def judge(outcome: HttpOutcome, job: Job) -> tuple[ErrorKind | None, str | None]:
+    """Whether a call did what the job asks for; the kind of error and a sentence otherwise."""
+    if outcome.error_kind is not None:
+        return ErrorKind(outcome.error_kind), outcome.error
+    status = outcome.status
+    if status is not None and status in job.spec.success:
+        return None, None
+    wanted = ", ".join(job.spec.success.tokens)
+    answer = f"answered {status}{_phrase(status)}; success is {wanted}"
+    if outcome.location is not None:
+        answer += "; redirects are followed only where target.redirects says how many"
+    return ErrorKind.HTTP_STATUS, answer
+
+
+def retry_after(value: str | None, now: Millis) -> Millis | None:
+    """The wait that a ``Retry-After`` header asks for, in milliseconds (RFC 9110, 10.2.3).
+
+    ``None`` for a header that is missing or is neither seconds nor a date.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:10]), 10**9) * 1_000
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0, round(at.timestamp() * 1_000) - now)
+
+
+def _phrase(status: int | None) -> str:
+    try:
+        return "" if status is None else f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

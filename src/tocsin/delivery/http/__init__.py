@@ -1,0 +1,33 @@
+"""The outgoing HTTP/1.1 client: asyncio Protocols and httptools, on uvloop and plain asyncio.
+
+::
+
+    client ──► pool ──► connect ──► resolve, guard, tls      open a connection
+       │
+       ├─────► url, wire, redirect                           what is sent, and where
+       └─────► connection ──► answer ──► excerpt             what comes back
+
+Why it is our own: docs/adr/0002-own-http-client.md.
+"""
+
+from tocsin.delivery.http.client import HttpClient
+from tocsin.delivery.http.guard import AllowAll, Guard
+from tocsin.delivery.http.message import FailureKind, HttpOutcome, HttpRequest, Timings
+from tocsin.delivery.http.resolve import Resolver, SystemResolver
+from tocsin.delivery.http.tls import ResumingContext, system_context
+from tocsin.delivery.http.wire import RESERVED
+
+__all__ = [
+    "RESERVED",
+    "AllowAll",
+    "FailureKind",
+    "Guard",
+    "HttpClient",
+    "HttpOutcome",
+    "HttpRequest",
+    "Resolver",
+    "ResumingContext",
+    "SystemResolver",
+    "Timings",
+    "system_context",
+]

@@ -1,0 +1,24 @@
+"""Who may be called: the question the client asks before each connect."""
+
+from typing import Protocol
+
+
+class Guard(Protocol):
+    """Decides whether an address may be called.
+
+    It is asked with the resolved address right before the connect, and the connection goes to that
+    very address; again on every redirect, and each time a pooled connection is used, so that a
+    changed rule holds at once.  It runs on the event loop: no I/O.
+    """
+
+    def check(self, host: str, port: int, address: str) -> str | None:
+        """Return ``None`` to allow, or the rule that forbids it, in words for the user."""
+        ...
+
+
+class AllowAll:
+    """Allows everything."""
+
+    def check(self, host: str, port: int, address: str) -> str | None:  # noqa: ARG002
+        """Allow it."""
+        return None

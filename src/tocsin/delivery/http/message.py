@@ -1,0 +1,104 @@
+"""What goes into a call and what comes out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+FailureKind: TypeAlias = Literal[
+    "timeout",
+    "connection",
+    "dns",
+    "tls",
+    "protocol",
+    "redirect",
+    "blocked",
+    "too_large",
+    "cancelled",
+]
+"""The error kinds of the glossary that an HTTP exchange can end with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpRequest:
+    """One call to make.
+
+    ``url`` is absolute, ``http`` or ``https``; what is not ASCII in it is encoded, credentials in
+    it are refused (use an ``Authorization`` header).  Header values leave as UTF-8.  The client
+    writes the framing headers itself and refuses them here (`wire.RESERVED`); ``Host``,
+    ``User-Agent``, ``Accept`` and ``Accept-Encoding`` given here replace its own.
+    """
+
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+    timeout: float
+    """Seconds for the whole call: name, connection, TLS, every redirect, the last byte read."""
+    redirects: int = 0
+    """How many redirects are followed at most; 0: a 3xx answer is itself the result."""
+    max_body: int = 1_048_576
+    """Bytes of an answer's body that are read; a longer one ends as ``too_large``."""
+    excerpt: int = 4096
+    """Bytes of the body that are kept; the rest is read and dropped (``truncated``)."""
+    fresh_connection: bool = False
+    """At most once: a connection of its own, and the request is never written a second time."""
+
+
+# Timings and HttpOutcome are values as well; they are not frozen because that would cost 2 µs of
+# each call.
+
+
+@dataclass(kw_only=True, slots=True)
+class Timings:
+    """How long each phase took, in milliseconds; ``None`` for a phase that did not happen.
+
+    With redirects or a retry on a new connection, ``dns``, ``connect`` and ``tls`` are sums.
+    ``first_byte`` is the wait from the request's write to the first byte of the last answer.
+    """
+
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    total_ms: float
+
+
+@dataclass(kw_only=True, slots=True)
+class HttpOutcome:
+    """How a call ended.
+
+    ``error_kind`` decides: ``None`` means that a whole answer was read, whatever its status.
+    ``status`` may be set beside an error, where the answer began (``too_large``, a reset in the
+    middle of the body, a redirect that cannot be followed).
+    """
+
+    status: int | None
+    content_type: str | None
+    location: str | None
+    retry_after: str | None
+    excerpt: str
+    """The start of the body as text; safe to store and print, see `excerpt.readable`."""
+    truncated: bool
+    """The body was longer than the excerpt."""
+    error_kind: FailureKind | None
+    error: str | None
+    """One sentence that names host and port; never a path, a query or a header's value."""
+    request_written: bool
+    """A byte of the request was handed to a socket: the receiver may have acted on it."""
+    timings: Timings
+
+
+class CallFailed(Exception):
+    """Why a call did not get its answer; raised inside the package, never out of it."""
+
+    def __init__(self, kind: FailureKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: FailureKind = kind
+        self.reason = reason
+
+
+class DeadlinePassed(CallFailed):
+    """The call's own deadline passed; ``reason`` says in which phase."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__("timeout", phase)

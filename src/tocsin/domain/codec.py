@@ -1,0 +1,173 @@
+"""Definitions and attempts as JSON values, in the shape that the API shows and the store keeps.
+
+Reading trusts its input: it was written by ``*_to_json``. Whatever people send is checked by the
+API before it gets here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+from tocsin.domain.codes import CodeRule
+from tocsin.domain.duration import format_duration, parse_duration
+from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, Timings
+from tocsin.domain.instant import format_instant, parse_instant
+from tocsin.domain.job import (
+    BodyKind,
+    DeliveryMode,
+    HttpTarget,
+    JobSpec,
+    Json,
+    LogTarget,
+    Misfire,
+    MisfirePolicy,
+    Overlap,
+    Target,
+)
+from tocsin.domain.retry import RetryPolicy
+from tocsin.domain.schedule import schedule_from_json
+
+BODY_FIELDS = {
+    BodyKind.JSON: "body",
+    BodyKind.TEXT: "body_text",
+    BodyKind.BASE64: "body_base64",
+}
+"""The field of a target that holds each kind of body."""
+
+
+def spec_to_json(spec: JobSpec) -> dict[str, Any]:
+    """A definition in the shape of the API, every default written out."""
+    return {
+        "description": spec.description,
+        "schedule": spec.schedule.to_json(),
+        "target": _target_to_json(spec.target),
+        "retry": {
+            "max_attempts": spec.retry.max_attempts,
+            "initial": format_duration(spec.retry.initial),
+            "factor": spec.retry.factor,
+            "max": format_duration(spec.retry.max),
+            "jitter": spec.retry.jitter,
+            "on": list(spec.retry.on),
+        },
+        "misfire": {
+            "policy": spec.misfire.policy.value,
+            "grace": None if spec.misfire.grace is None else format_duration(spec.misfire.grace),
+            "max": spec.misfire.max,
+        },
+        "overlap": spec.overlap.value,
+        "delivery": spec.delivery.value,
+        "success": list(spec.success.tokens),
+        "tags": list(spec.tags),
+        "metadata": dict(spec.metadata),
+    }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
+    """The reverse of ``spec_to_json``."""
+    retry, misfire = data["retry"], data["misfire"]
+    return JobSpec(
+        description=data["description"],
+        schedule=schedule_from_json(data["schedule"]),
+        target=_target_from_json(data["target"]),
+        retry=RetryPolicy(
+            max_attempts=retry["max_attempts"],
+            initial=parse_duration(retry["initial"]),
+            factor=retry["factor"],
+            max=parse_duration(retry["max"]),
+            jitter=retry["jitter"],
+            on=tuple(retry["on"]),
+        ),
+        misfire=Misfire(
+            policy=MisfirePolicy(misfire["policy"]),
+            grace=None if misfire["grace"] is None else parse_duration(misfire["grace"]),
+            max=misfire["max"],
+        ),
+        overlap=Overlap(data["overlap"]),
+        delivery=DeliveryMode(data["delivery"]),
+        success=CodeRule(data["success"]),
+        tags=tuple(data["tags"]),
+        metadata=data["metadata"],
+    )
+
+
+def _target_to_json(target: Target) -> dict[str, Any]:
+    match target:
+        case LogTarget():
+            return {"log": target.text}
+        case HttpTarget():
+            shown: dict[str, Any] = {
+                "url": target.url,
+                "method": target.method,
+                "headers": dict(target.headers),
+                "timeout": format_duration(target.timeout),
+                "redirects": target.redirects,
+            }
+            if target.body_kind is not BodyKind.NONE:
+                shown[BODY_FIELDS[target.body_kind]] = target.body
+            return shown
+    assert_never(target)
+
+
+def _target_from_json(data: Mapping[str, Any]) -> Target:
+    if "log" in data:
+        return LogTarget(text=data["log"])
+    kind, body = BodyKind.NONE, None
+    for candidate, name in BODY_FIELDS.items():
+        if name in data:
+            kind, body = candidate, data[name]
+    return HttpTarget(
+        url=data["url"],
+        method=data["method"],
+        headers=tuple(data["headers"].items()),
+        body_kind=kind,
+        body=body,
+        timeout=parse_duration(data["timeout"]),
+        redirects=data["redirects"],
+    )
+
+
+def attempts_to_json(attempts: Sequence[Attempt]) -> list[Json]:
+    """Attempts in the shape of the API."""
+    return [_attempt_to_json(attempt) for attempt in attempts]
+
+
+def _attempt_to_json(attempt: Attempt) -> Json:
+    timings, response = attempt.timings, attempt.response
+    return {
+        "number": attempt.number,
+        "started_at": format_instant(attempt.started_at),
+        "duration_ms": attempt.duration_ms,
+        "http_status": attempt.http_status,
+        "error_kind": attempt.error_kind,
+        "error": attempt.error,
+        "node": attempt.node,
+        "timings": None
+        if timings is None
+        else {
+            "dns_ms": timings.dns_ms,
+            "connect_ms": timings.connect_ms,
+            "tls_ms": timings.tls_ms,
+            "first_byte_ms": timings.first_byte_ms,
+            "total_ms": timings.total_ms,
+        },
+        "response": None
+        if response is None
+        else {"excerpt": response.excerpt, "truncated": response.truncated},
+    }
+
+
+def attempts_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Attempt, ...]:
+    """The reverse of ``attempts_to_json``."""
+    return tuple(
+        Attempt(
+            number=item["number"],
+            started_at=parse_instant(item["started_at"]),
+            duration_ms=item["duration_ms"],
+            http_status=item["http_status"],
+            error_kind=None if item["error_kind"] is None else ErrorKind(item["error_kind"]),
+            error=item["error"],
+            node=item["node"],
+            timings=None if item["timings"] is None else Timings(**item["timings"]),
+            response=None if item["response"] is None else ResponseExcerpt(**item["response"]),
+        )
+        for item in data
+    )

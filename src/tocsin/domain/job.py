@@ -1,0 +1,155 @@
+"""What a user owns: a job, that is a target, a schedule and its policies."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from tocsin.domain.codes import CodeRule
+from tocsin.domain.instant import Millis
+from tocsin.domain.retry import RetryPolicy
+from tocsin.domain.schedule import Schedule
+
+LANES = 1024
+"""How many lanes targets are spread over; a lane is the unit that a hanging target holds back."""
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; only an active one has fire times."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+class MisfirePolicy(StrEnum):
+    """What becomes of fire times that were noticed later than their grace."""
+
+    LATEST = "latest"
+    ALL = "all"
+    SKIP = "skip"
+
+
+class Overlap(StrEnum):
+    """What becomes of a fire time that arrives while an execution of its job is live."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
+
+
+class DeliveryMode(StrEnum):
+    """Whether an attempt whose end is unknown is tried again."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class BodyKind(StrEnum):
+    """How the body of a target was written down."""
+
+    NONE = "none"
+    JSON = "json"
+    TEXT = "text"
+    BASE64 = "base64"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpTarget:
+    """The HTTP request that a fire makes; URL, header values and body may hold placeholders."""
+
+    url: str
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    body_kind: BodyKind = BodyKind.NONE
+    body: Json = None
+    """The JSON value, the text, or the base64 text, as ``body_kind`` says."""
+    timeout: Millis = 30_000
+    """For one attempt as a whole."""
+    redirects: int = 0
+    """How many redirects are followed at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogTarget:
+    """A line in the log, for reminders and tests."""
+
+    text: str
+
+
+Target: TypeAlias = HttpTarget | LogTarget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Misfire:
+    """The misfire policy; without a grace it is one interval, bounded to 5 s .. 1 min."""
+
+    policy: MisfirePolicy = MisfirePolicy.LATEST
+    grace: Millis | None = None
+    max: int = 100
+    """With ``all``: how many missed fire times run at most (1 .. 500), the newest of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSpec:
+    """The definition as its owner wrote it, with defaults filled in."""
+
+    schedule: Schedule
+    target: Target
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    misfire: Misfire = field(default_factory=Misfire)
+    overlap: Overlap = Overlap.ALLOW
+    delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE
+    success: CodeRule = field(default_factory=lambda: CodeRule(("2xx",)))
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether a fire is claimed at its instant and into a free call slot, never ahead.
+
+        What these jobs must know (is another execution live, did the node survive) is true only
+        at the instant itself.
+        """
+        return self.overlap is not Overlap.ALLOW or self.delivery is DeliveryMode.AT_MOST_ONCE
+
+    @property
+    def lane(self) -> int:
+        """The lane of the target: a hash of its origin, 0 .. ``LANES`` - 1."""
+        return lane_of(self.target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as it is stored."""
+
+    id: str
+    namespace: str = "default"
+    name: str
+    spec: JobSpec
+    status: JobStatus
+    version: int
+    """Grows by one with each change of the definition or of the status."""
+    created_at: Millis
+    updated_at: Millis
+
+
+def lane_of(target: Target) -> int:
+    """The lane of a target, the same on every node and in every process."""
+    match target:
+        case LogTarget():
+            return 0
+        case HttpTarget():
+            parts = urlsplit(target.url)
+            origin = f"{parts.scheme}://{parts.netloc}".lower().encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(origin, digest_size=4).digest()
+            # Lane 0 is that of the log, which cannot hang.
+            return 1 + int.from_bytes(digest, "big") % (LANES - 1)

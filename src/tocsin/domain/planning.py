@@ -1,0 +1,247 @@
+"""Which fire times become executions, and of what kind."""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from tocsin.domain.execution import Execution, Reason, State, TriggerKind, execution_id
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import Job, JobSpec, MisfirePolicy, Overlap
+
+LOOK_AT_MOST = 1_000
+"""How many fire times of a job one plan looks at; the rest is planned by the next claim."""
+
+QUEUE_AT_MOST = 10
+"""How many executions of a job wait with overlap ``queue``; what comes after is skipped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timer:
+    """The next fire of a job that no plan has looked at."""
+
+    job_id: str
+    fire_at: Millis
+    due_at: Millis
+    lane: int
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Live:
+    """How many executions of a job are neither ended nor skipped."""
+
+    running: int = 0
+    """Claimed, or free to be claimed at their instant."""
+    queued: int = 0
+    """Waiting for older ones to end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """What one claim looks at, and for whom."""
+
+    now: Millis
+    until: Millis
+    """The latest due instant that is planned; later than ``now`` by the claim horizon at most."""
+    owner: str
+    """The incarnation that claims."""
+    room: int
+    """How many executions may be claimed; others that should run are left pending."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirePlan:
+    """What becomes of a timer; applied as a whole, or dropped where the timer has moved."""
+
+    job_id: str
+    job_version: int
+    fire_at: Millis
+    """The timer that was read: with ``job_version`` the condition under which the plan holds."""
+    executions: tuple[Execution, ...]
+    """New rows: claimed, pending or skipped."""
+    replaces: bool
+    """Whether whatever is live of the job is cancelled before (overlap ``replace``)."""
+    next: Timer | None
+    """The timer afterwards; ``None`` ends it, and an active job is completed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """How an execution enters the store."""
+
+    state: State
+    reason: Reason | None = None
+    queued: bool = False
+    replaces: bool = False
+
+
+def admit(overlap: Overlap, live: Live) -> Admission:
+    """Decide what becomes of an execution that is called for while ``live`` exist."""
+    busy = live.running + live.queued > 0
+    match overlap:
+        case Overlap.ALLOW:
+            return Admission(state=State.PENDING)
+        case Overlap.SKIP:
+            if busy:
+                return Admission(state=State.SKIPPED, reason=Reason.OVERLAP)
+            return Admission(state=State.PENDING)
+        case Overlap.QUEUE:
+            if live.queued >= QUEUE_AT_MOST:
+                return Admission(state=State.SKIPPED, reason=Reason.QUEUE_FULL)
+            return Admission(state=State.PENDING, queued=busy)
+        case Overlap.REPLACE:
+            return Admission(state=State.PENDING, replaces=busy)
+    assert_never(overlap)
+
+
+def first_timer(job_id: str, spec: JobSpec, after: Millis) -> Timer | None:
+    """The timer of a job whose next fire time is the first one later than ``after``."""
+    fire_at = spec.schedule.next_after(after)
+    return None if fire_at is None else timer_at(job_id, spec, fire_at)
+
+
+def timer_at(job_id: str, spec: JobSpec, fire_at: Millis) -> Timer:
+    """The timer of a job at a known fire time."""
+    return Timer(
+        job_id=job_id,
+        fire_at=fire_at,
+        due_at=spec.schedule.due(fire_at, job_id),
+        lane=spec.lane,
+        exact=spec.exact,
+    )
+
+
+def plan_fires(job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
+    """Decide what becomes of the fire times that are due by the end of the window.
+
+    Fire times noticed later than their grace go by the misfire policy, the others all run;
+    what runs goes by the overlap policy. Looks at ``LOOK_AT_MOST`` fire times.
+    """
+    seen, next_fire = _fire_times(job, timer, window)
+    missed = [fire for fire in seen if fire.missed]
+    run_anyway = _runs_of_missed(job.spec, len(missed))
+    if next_fire is not None and len(seen) == LOOK_AT_MOST and run_anyway and seen[-1].missed:
+        # Which missed ones are the newest is not known before all are seen: these wait for the
+        # next plan, which starts with them.
+        held_back = missed[-run_anyway].fire_time
+        seen = [fire for fire in seen if fire.fire_time < held_back]
+        missed = [fire for fire in seen if fire.missed]
+        next_fire = held_back
+        run_anyway = 0
+    skipped = {fire.fire_time for fire in missed[: len(missed) - run_anyway]}
+
+    replaces = False
+    running, queued, claimed = live.running, live.queued, 0
+    last_run = max((fire.fire_time for fire in seen if fire.fire_time not in skipped), default=0)
+    rows: list[Execution] = []
+    for fire in seen:
+        if fire.fire_time in skipped:
+            _add_skip(rows, job, fire, Reason.MISFIRE, window.now)
+            continue
+        admission = admit(job.spec.overlap, Live(running=running, queued=queued))
+        if admission.state is State.SKIPPED and admission.reason is not None:
+            _add_skip(rows, job, fire, admission.reason, window.now)
+            continue
+        if job.spec.overlap is Overlap.REPLACE and fire.fire_time != last_run:
+            _add_skip(rows, job, fire, Reason.REPLACED, window.now)
+            continue
+        replaces = replaces or admission.replaces
+        claim = not admission.queued and claimed < window.room
+        claimed += claim
+        running += not admission.queued
+        queued += admission.queued
+        rows.append(
+            _row(
+                job,
+                fire,
+                State.CLAIMED if claim else State.PENDING,
+                owner=window.owner if claim else None,
+                queued=admission.queued,
+            )
+        )
+    return FirePlan(
+        job_id=job.id,
+        job_version=job.version,
+        fire_at=timer.fire_at,
+        executions=tuple(rows),
+        replaces=replaces,
+        next=None if next_fire is None else timer_at(job.id, job.spec, next_fire),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fire:
+    fire_time: Millis
+    due: Millis
+    missed: bool
+
+
+def _fire_times(job: Job, timer: Timer, window: Window) -> tuple[list[_Fire], Millis | None]:
+    """The due fire times, oldest first, and the first one after them."""
+    seen: list[_Fire] = []
+    schedule = job.spec.schedule
+    fixed_grace = job.spec.misfire.grace
+    fire_time: Millis | None = timer.fire_at
+    due = timer.due_at
+    while fire_time is not None and due <= window.until and len(seen) < LOOK_AT_MOST:
+        late = window.now - due
+        missed = late > 0 and late > (
+            schedule.default_grace(fire_time) if fixed_grace is None else fixed_grace
+        )
+        seen.append(_Fire(fire_time, due, missed))
+        fire_time = schedule.next_after(fire_time)
+        if fire_time is not None:
+            due = schedule.due(fire_time, job.id)
+    return seen, fire_time
+
+
+def _runs_of_missed(spec: JobSpec, missed: int) -> int:
+    match spec.misfire.policy:
+        case MisfirePolicy.LATEST:
+            return min(missed, 1)
+        case MisfirePolicy.ALL:
+            return min(missed, spec.misfire.max)
+        case MisfirePolicy.SKIP:
+            return 0
+    assert_never(spec.misfire.policy)
+
+
+def _add_skip(rows: list[Execution], job: Job, fire: _Fire, reason: Reason, now: Millis) -> None:
+    """Add a skipped fire time, widening the row before it where that says the same."""
+    if rows and rows[-1].state is State.SKIPPED and rows[-1].reason is reason:
+        rows[-1] = replace(
+            rows[-1],
+            skipped_until=fire.fire_time,
+            skipped_count=(rows[-1].skipped_count or 1) + 1,
+        )
+        return
+    rows.append(_row(job, fire, State.SKIPPED, reason=reason, finished_at=now))
+
+
+def _row(
+    job: Job,
+    fire: _Fire,
+    state: State,
+    *,
+    owner: str | None = None,
+    queued: bool = False,
+    reason: Reason | None = None,
+    finished_at: Millis | None = None,
+) -> Execution:
+    return Execution(
+        id=execution_id(job.id, fire.fire_time),
+        job_id=job.id,
+        job_name=job.name,
+        namespace=job.namespace,
+        job_version=job.version,
+        trigger=TriggerKind.SCHEDULE,
+        fire_time=fire.fire_time,
+        due=fire.due,
+        state=state,
+        reason=reason,
+        queued=queued,
+        available_at=None if state is State.SKIPPED else fire.due,
+        lane=job.spec.lane,
+        exact=job.spec.exact,
+        owner=owner,
+        finished_at=finished_at,
+    )

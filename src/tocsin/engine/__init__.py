@@ -1,0 +1,1 @@
+"""The loops that make things happen: each has one ``step(now)`` and a ``run()``."""

@@ -1,0 +1,472 @@
+"""Starting each call at its instant, and never more at once than there are slots."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from tocsin.domain.execution import (
+    Attempt,
+    ErrorKind,
+    Execution,
+    Reason,
+    State,
+    TriggerKind,
+    closed,
+)
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import Job
+from tocsin.domain.settle import rescue, settle, void
+from tocsin.engine.caller import Caller
+from tocsin.engine.clock import Clock
+from tocsin.engine.held import Held, HeldClaims, Stage
+from tocsin.engine.lanes import Lanes
+from tocsin.engine.lease import Lease
+from tocsin.store.bus import Bus, CallStarted
+from tocsin.store.port import Claim
+
+log = structlog.stdlib.get_logger("tocsin.engine")
+
+
+class Results(Protocol):
+    """Takes what came of executions, to be stored."""
+
+    def put(self, execution: Execution) -> None:
+        """Store this soon."""
+
+
+ROOM_CHECK = 0.01
+"""Seconds between two looks for room while something is limited, so that they cost nothing."""
+
+
+@dataclass(slots=True)
+class Taking:
+    """What happens while claims are on their way here from the store."""
+
+    before: tuple[Held, ...]
+    """What was held when it began; only where it was asked for."""
+    seen: set[str]
+    """Ids that are or were held since it began; with ``before`` only."""
+    jobs: list[Job] = field(default_factory=list)
+    """Jobs that changed since."""
+    aborted: list[str] = field(default_factory=list)
+    """Executions that were ended elsewhere since."""
+
+
+class Dispatcher:
+    """Holds claims until their instant, makes their calls and hands on the results.
+
+    A claim stays held until ``forget``: the recorder says so once its result is stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        caller: Caller,
+        results: Results,
+        lease: Lease,
+        clock: Clock,
+        bus: Bus,
+        node_name: str,
+        max_held: int,
+        max_in_flight: int,
+        max_per_lane: int,
+    ) -> None:
+        self._caller = caller
+        self._results = results
+        self._lease = lease
+        self._clock = clock
+        self._bus = bus
+        self._node_name = node_name
+        self._max_held = max_held
+        self._claims = HeldClaims()
+        self._lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_for: Millis | None = None
+        self._limited: frozenset[int] | None = None
+        self._limited_by_room = False
+        self._room_check: asyncio.TimerHandle | None = None
+        self._takings: list[Taking] = []
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when claims could be taken that could not be before."""
+        self.on_stray: Callable[[], None] = lambda: None
+        """Called when this node may own a claim that it does not hold."""
+
+    # --- what the fire loop asks
+
+    @property
+    def held(self) -> int:
+        """How many claims are held, in whatever stage."""
+        return len(self._claims)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return self._lanes.in_flight
+
+    @property
+    def room(self) -> int:
+        """How many more claims may be held."""
+        return max(0, self._max_held - len(self._claims))
+
+    @property
+    def free_slots(self) -> int:
+        """How many calls could start at once, for claims that must not wait."""
+        return min(self._lanes.free_slots, self.room)
+
+    def full_lanes(self) -> frozenset[int]:
+        """Lanes without a free slot."""
+        return self._lanes.full()
+
+    def saturated_lanes(self) -> frozenset[int]:
+        """Lanes for which nothing should be claimed ahead either.
+
+        Those with a refill of calls waiting, and those whose claims fill half of the memory:
+        what waits for a target that hangs must leave room for the others.
+        """
+        return self._lanes.saturated() | self._claims.crowded(max(1, self._max_held // 2))
+
+    def note_limited(self, *, by_room: bool) -> None:
+        """Ask for ``on_room`` to be called when there is room for what there was none for.
+
+        That is: when one of the lanes that are full now is not any more, or, where ``by_room``
+        says that there was no room or no slot at all, as soon as there is some.
+        """
+        self._limited = self._blocked_lanes()
+        self._limited_by_room = by_room
+        self._look_for_room()
+
+    def _blocked_lanes(self) -> frozenset[int]:
+        return self._lanes.full() | self.saturated_lanes()
+
+    @contextmanager
+    def taking(self, *, all_owned: bool = False) -> Iterator[Taking]:
+        """Bracket a read of claims from the store and their ``hold``.
+
+        The store's answer is as old as its transaction; news that overtook it is applied to the
+        claims when they are held. ``all_owned``: whatever the node owns is read, so it is noted
+        what is held meanwhile.
+        """
+        before = tuple(self._claims.all()) if all_owned else ()
+        taking = Taking(before, {held.claim.execution.id for held in before})
+        self._takings.append(taking)
+        try:
+            yield taking
+        finally:
+            self._takings.remove(taking)
+
+    def hold(self, claims: Sequence[Claim]) -> None:
+        """Take over claims; those that are held already are left alone."""
+        for claim in claims:
+            execution = claim.execution
+            if self._claims.add(claim):
+                for taking in self._takings:
+                    taking.seen.add(execution.id)
+                reason = void(execution, claim.job)
+                if reason is not None and (held := self._claims.get(execution.id)) is not None:
+                    self._give_up(held, reason)
+            elif (held := self._claims.get(execution.id)) is not None:
+                held.again = held.stage is Stage.RECORDING
+        if self._takings:
+            self._revise([job for taking in self._takings for job in taking.jobs])
+            self._abort([one for taking in self._takings for one in taking.aborted])
+        self.pump()
+
+    def reconcile(self, taking: Taking, owned: Sequence[Claim]) -> list[Claim]:
+        """Let what was held before a read of whatever this node owns follow what was read.
+
+        So that the truth arrives also where the news of it was lost. Returns what is owned but
+        was never held since.
+        """
+        by_id = {claim.execution.id: claim for claim in owned}
+        for held in taking.before:
+            execution_id = held.claim.execution.id
+            if self._claims.get(execution_id) is held:
+                claim = by_id.get(execution_id)
+                if claim is None:
+                    self._abort_held(held)
+                else:
+                    self._revise_held(held, claim.job)
+        return [claim for one, claim in by_id.items() if one not in taking.seen]
+
+    # --- calls
+
+    def pump(self) -> None:
+        """Start whatever may start now."""
+        now = self._clock.now()
+        for held in self._claims.leave(now):
+            self._lanes.add(held)
+        if self._lease.held:
+            for held in self._lanes.take():
+                held.stage = Stage.STARTING
+                task = asyncio.create_task(self._call(held))
+                self._tasks[held.claim.execution.id] = task
+        self._arm(now)
+        self._look_for_room()
+
+    def _arm(self, now: Millis) -> None:
+        instant = self._claims.next_instant()
+        if instant == self._timer_for:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_for = instant
+        if instant is not None:
+            # A timer of the loop may come up to a millisecond early; then it is set anew.
+            delay = max(instant - now, 1) / 1_000
+            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+
+    def _look_for_room(self) -> None:
+        if self._limited is not None and self._room_check is None:
+            self._room_check = asyncio.get_running_loop().call_later(ROOM_CHECK, self._check_room)
+
+    def _check_room(self) -> None:
+        self._room_check = None
+        limited = self._limited
+        if limited is None or not self.free_slots:
+            return
+        if self._limited_by_room or limited - self._blocked_lanes():
+            self._limited = None
+            self.on_room()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._timer_for = None
+        self.pump()
+
+    async def _call(self, held: Held) -> None:
+        claim = held.claim
+        execution = claim.execution
+        if held.stage is not Stage.STARTING or self._claims.get(execution.id) is not held:
+            self._give_slot_back(execution)  # It was given up before it began.
+            self.pump()
+            return
+        if not self._lease.held:
+            # Time has passed since the slot was given: the loop starved or the process stopped.
+            self._give_slot_back(execution)
+            held.stage = Stage.READY
+            self._lanes.add(held)
+            return
+        held.stage = Stage.CALLING
+        held.since = self._clock.monotonic()
+        self._bus.publish(CallStarted(execution=execution))
+        started_at = self._clock.now()
+        try:
+            result = await self._caller.call(claim)
+        except asyncio.CancelledError:
+            outcome = self._aborted(held, started_at)
+        except Exception:
+            # A bug of ours in making the call must not be made again and again on one target.
+            log.exception("call.broken", execution_id=execution.id, job=execution.job_name)
+            attempt = self._attempt(
+                held, started_at, ErrorKind.PROTOCOL, "the call could not be made; see the log"
+            )
+            outcome = closed(
+                replace(execution, attempts=(*execution.attempts, attempt)),
+                State.FAILED,
+                None,
+                self._clock.now(),
+            )
+        else:
+            outcome = settle(
+                execution,
+                result.attempt,
+                claim.job.spec,
+                now=self._clock.now(),
+                request_written=result.request_written,
+                retry_after=result.retry_after,
+            )
+        finally:
+            self._give_slot_back(execution)
+        # Whoever took the claim away has also decided what becomes of it.
+        if self._claims.get(execution.id) is held and held.stage is Stage.CALLING:
+            self._finish(held, outcome)
+        self.pump()
+
+    def _give_slot_back(self, execution: Execution) -> None:
+        if self._tasks.get(execution.id) is asyncio.current_task():
+            del self._tasks[execution.id]
+        self._lanes.ended(execution.lane)
+
+    def _finish(self, held: Held, outcome: Execution) -> None:
+        held.stage = Stage.RECORDING
+        self._results.put(outcome)
+
+    def _aborted(self, held: Held, started_at: Millis) -> Execution:
+        """The outcome of a call that was cancelled on purpose."""
+        attempt = self._attempt(held, started_at, ErrorKind.CANCELLED, "the call was aborted")
+        execution = held.claim.execution
+        return closed(
+            replace(execution, attempts=(*execution.attempts, attempt)),
+            State.CANCELLED,
+            Reason.REQUESTED,
+            self._clock.now(),
+        )
+
+    def _attempt(self, held: Held, started_at: Millis, kind: ErrorKind, message: str) -> Attempt:
+        return Attempt(
+            number=len(held.claim.execution.attempts) + 1,
+            started_at=started_at,
+            duration_ms=round((self._clock.monotonic() - held.since) * 1_000, 3),
+            error_kind=kind,
+            error=message,
+            node=self._node_name,
+        )
+
+    def turn_away(self, claims: Iterable[Claim]) -> list[str]:
+        """Let go of those claims that found no slot in their lane; returns their ids."""
+        ids = []
+        for claim in claims:
+            held = self._claims.get(claim.execution.id)
+            if held is not None and held.stage is Stage.READY:
+                self._lanes.remove(held)
+                self._claims.drop(claim.execution.id)
+                ids.append(claim.execution.id)
+        return ids
+
+    def forget(self, execution_ids: Iterable[str]) -> None:
+        """Let go of claims whose results are stored, or are not this node's to store."""
+        for execution_id in execution_ids:
+            held = self._claims.drop(execution_id)
+            if held is not None and held.again:
+                self.on_stray()
+        self._look_for_room()
+
+    # --- changes from outside
+
+    def revise(self, jobs: Sequence[Job]) -> None:
+        """Let claims that have not started follow the new state of their jobs.
+
+        A fire time that the new definition still calls for goes out with it; any other is
+        given up and ends as cancelled.
+        """
+        for taking in self._takings:
+            taking.jobs.extend(jobs)
+        self._revise(jobs)
+
+    def _revise(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            for held in self._claims.of_job(job.id):
+                self._revise_held(held, job)
+
+    def _revise_held(self, held: Held, job: Job) -> None:
+        if held.stage in {Stage.CALLING, Stage.RECORDING}:
+            return
+        if job.version <= held.claim.job.version:
+            return  # Old news, overtaken by newer.
+        execution = held.claim.execution
+        reason = void(execution, job)
+        if reason is None and not _called_for(execution, job):
+            reason = Reason.CHANGED
+        if reason is None:
+            held.claim = Claim(execution=execution, job=job)
+        else:
+            self._give_up(held, reason)
+
+    def _give_up(self, held: Held, reason: Reason) -> None:
+        self._lanes.remove(held)
+        held.stage = Stage.RECORDING
+        execution = held.claim.execution
+        self._results.put(closed(execution, State.CANCELLED, reason, self._clock.now()))
+
+    def abort(self, execution_ids: Sequence[str]) -> None:
+        """Stop what was ended elsewhere: drop what waits, abort what is under way."""
+        for taking in self._takings:
+            taking.aborted.extend(execution_ids)
+        self._abort(execution_ids)
+
+    def _abort(self, execution_ids: Sequence[str]) -> None:
+        for execution_id in execution_ids:
+            held = self._claims.get(execution_id)
+            if held is not None:
+                self._abort_held(held)
+
+    def _abort_held(self, held: Held) -> None:
+        execution_id = held.claim.execution.id
+        if held.stage is Stage.CALLING:
+            task = self._tasks.get(execution_id)
+            if task is not None:
+                task.cancel()
+        elif held.stage is not Stage.RECORDING:
+            self._lanes.remove(held)
+            self._claims.drop(execution_id)
+
+    def calling_since(self, monotonic: float) -> list[Held]:
+        """Calls that are under way since before a monotonic time, the oldest first."""
+        return [
+            held
+            for execution_id in self._tasks
+            if (held := self._claims.get(execution_id)) is not None
+            and held.stage is Stage.CALLING
+            and held.since <= monotonic
+        ]
+
+    def abort_calls(self, calls: Iterable[Held]) -> None:
+        """Stop these very calls, not later ones of the same executions."""
+        for held in calls:
+            if self._claims.get(held.claim.execution.id) is held:
+                self._abort_held(held)
+
+    # --- the end
+
+    def abandon(self) -> None:
+        """Drop everything at once, without results: this incarnation was revoked."""
+        for execution_id, task in self._tasks.items():
+            held = self._claims.get(execution_id)
+            # One that has not begun could not give back its slot; it ends by itself.
+            if held is not None and held.stage is not Stage.STARTING:
+                task.cancel()
+        self._claims.clear()
+        self._lanes.clear()
+        self._arm(self._clock.now())
+
+    def take_unstarted(self) -> list[str]:
+        """Let go of all claims that have not started; returns their ids."""
+        ids = []
+        for held in tuple(self._claims.all()):
+            if held.stage in {Stage.WAITING, Stage.READY, Stage.STARTING}:
+                self._lanes.remove(held)
+                self._claims.drop(held.claim.execution.id)
+                ids.append(held.claim.execution.id)
+        self._arm(self._clock.now())
+        return ids
+
+    async def finish(self, grace: Millis) -> None:
+        """Wait for the calls under way; those that outlast the grace end as lost."""
+        tasks = tuple(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace / 1_000)
+        left = tuple(self._tasks.items())
+        for execution_id, task in left:
+            held = self._claims.get(execution_id)
+            if held is None or held.stage is Stage.STARTING:
+                continue  # It has not begun, and will not.
+            if held.stage is Stage.CALLING:
+                self._finish(
+                    held,
+                    rescue(
+                        held.claim.execution,
+                        held.claim.job,
+                        node=self._node_name,
+                        now=self._clock.now(),
+                    ),
+                )
+            task.cancel()
+        if left:
+            await asyncio.wait([task for _, task in left])
+
+
+def _called_for(execution: Execution, job: Job) -> bool:
+    """Whether a definition calls for the fire time of an execution that has not started.
+
+    What was tried before, or asked for by hand, stands for itself.
+    """
+    if execution.trigger is not TriggerKind.SCHEDULE or execution.attempts:
+        return True
+    fire_time: Millis | None = job.spec.schedule.next_after(execution.fire_time - 1)
+    return fire_time == execution.fire_time

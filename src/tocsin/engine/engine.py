@@ -1,0 +1,264 @@
+"""One node: all loops together, from joining to leaving."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from tocsin.domain.errors import StoreError
+from tocsin.domain.execution import State
+from tocsin.domain.instant import Millis
+from tocsin.engine.caller import Caller
+from tocsin.engine.clock import Clock
+from tocsin.engine.dispatch import Dispatcher
+from tocsin.engine.fire import FireLoop
+from tocsin.engine.heartbeat import Heartbeat
+from tocsin.engine.lease import Lease
+from tocsin.engine.loop import Troubles, every
+from tocsin.engine.meter import Meter
+from tocsin.engine.recorder import Recorder
+from tocsin.engine.rescue import Rescue
+from tocsin.engine.retention import Retention
+from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged, News
+from tocsin.store.port import Node, Store
+
+log = structlog.stdlib.get_logger("tocsin.engine")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """What a node may take on and how often it looks; times in milliseconds."""
+
+    node_name: str
+    address: str = ""
+    version: str = ""
+    horizon: Millis = 1_000
+    poll: Millis = 500
+    max_held: int = 20_000
+    max_in_flight: int = 1_000
+    max_per_lane: int = 250
+    lease_ttl: Millis = 5_000
+    heartbeat_interval: Millis = 1_000
+    adopt_interval: Millis = 10_000
+    shutdown_grace: Millis = 30_000
+    retention: Millis = 30 * 86_400_000
+    retention_interval: Millis = 60_000
+
+
+class Engine:
+    """Fires what is due, from ``start`` to ``stop``."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        caller: Caller,
+        clock: Clock,
+        bus: Bus,
+        meter: Meter,
+        new_id: Callable[[], str],
+        options: EngineOptions,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._bus = bus
+        self._options = options
+        self._new_id = new_id
+        self._meter = meter
+        self._started_at = clock.now()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.lease = Lease(clock=clock, ttl=options.lease_ttl)
+        self.recorder = Recorder(store=store, lease=self.lease, clock=clock, bus=bus, meter=meter)
+        self.dispatcher = Dispatcher(
+            caller=caller,
+            results=self.recorder,
+            lease=self.lease,
+            clock=clock,
+            bus=bus,
+            node_name=options.node_name,
+            max_held=options.max_held,
+            max_in_flight=options.max_in_flight,
+            max_per_lane=options.max_per_lane,
+        )
+        self.fire = FireLoop(
+            store=store,
+            dispatcher=self.dispatcher,
+            lease=self.lease,
+            clock=clock,
+            bus=bus,
+            meter=meter,
+            horizon=options.horizon,
+            poll=options.poll,
+            adopt_interval=options.adopt_interval,
+        )
+        self.heartbeat = Heartbeat(
+            store=store,
+            lease=self.lease,
+            dispatcher=self.dispatcher,
+            clock=clock,
+            ttl=options.lease_ttl,
+            interval=options.heartbeat_interval,
+            introduce=self._introduce,
+        )
+        self.rescue = Rescue(store=store, lease=self.lease, bus=bus, meter=meter)
+        self.retention = Retention(store=store, keep=options.retention)
+        self.recorder.forget = self.dispatcher.forget
+        self.recorder.on_revoked = self.fire.on_revoked = self._revoked
+        self._deaf = bus.listen(self._hear)
+
+    async def start(self) -> None:
+        """Join and start all loops; a store that is away delays them, but is no error."""
+        options = self._options
+        with contextlib.suppress(StoreError):
+            await self.heartbeat.step(self._clock.now())
+        self._tasks = [
+            asyncio.create_task(self.fire.run(), name="fire"),
+            asyncio.create_task(self.recorder.run(), name="recorder"),
+            self._every("heartbeat", options.heartbeat_interval, self.heartbeat.step),
+            self._every("rescue", options.heartbeat_interval, self.rescue.step),
+            self._every("retention", options.retention_interval, self.retention.step),
+        ]
+
+    def _every(
+        self, name: str, interval: Millis, step: Callable[[Millis], Awaitable[object]]
+    ) -> asyncio.Task[None]:
+        return asyncio.create_task(
+            every(
+                interval / 1_000,
+                lambda: step(self._clock.now()),
+                Troubles(name, self._meter),
+                on_revoked=self._revoked,
+            ),
+            name=name,
+        )
+
+    async def stop(self) -> None:
+        """Stop claiming, give back what has not started, finish the calls, record, leave.
+
+        The calls have ``shutdown_grace``; what the store does not take by then is left to be
+        rescued by others, or by the next start.
+        """
+        by_name = {task.get_name(): task for task in self._tasks}
+        if "fire" in by_name:
+            # A claim that is cut off in the middle would be committed and then held by nobody.
+            self.fire.stop()
+            await asyncio.wait([by_name["fire"]], timeout=self._options.lease_ttl / 1_000)
+        for name in ("fire", "rescue", "retention"):
+            await _cancel(by_name.get(name))
+        unstarted = self.dispatcher.take_unstarted()
+        await asyncio.gather(
+            self._give_back(self.lease.incarnation, unstarted),
+            self.dispatcher.finish(self._options.shutdown_grace),
+        )
+        try:
+            await asyncio.wait_for(
+                self.recorder.flush(), max(5, self._options.shutdown_grace / 1_000)
+            )
+        except TimeoutError:
+            log.error(  # noqa: TRY400  # the traceback of a time-out says nothing
+                "results.not_stored", count=self.recorder.waiting
+            )
+        await _cancel(by_name.get("recorder"))
+        await _cancel(by_name.get("heartbeat"))
+        await self._leave()
+        self.lease.lost()
+        self._deaf()
+
+    async def _give_back(self, incarnation: str, execution_ids: list[str]) -> None:
+        """Let others have what has not started: rescued later, it would count as lost."""
+        troubles = Troubles("give_back", self._meter)
+        give_up_at = self._clock.monotonic() + max(5, self._options.shutdown_grace / 1_000)
+        while execution_ids:
+            try:
+                await self._store.give_back(incarnation, execution_ids, now=self._clock.now())
+            except StoreError as error:
+                pause = troubles.failed(error)
+                if self._clock.monotonic() + pause > give_up_at:
+                    log.error(  # noqa: TRY400  # an answer of the store, not a bug
+                        "give_back.failed", count=len(execution_ids), error=str(error)
+                    )
+                    return
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _leave(self) -> None:
+        incarnation = self.lease.incarnation
+        if not incarnation or self.recorder.waiting:
+            return
+        try:
+            # Claims whose commit looked failed: nobody adopted them, so none has started.
+            owned = [claim.execution.id for claim in await self._store.owned(incarnation)]
+            await self._give_back(
+                incarnation, [one for one in owned if one not in self.recorder.unstorable]
+            )
+            await self._store.leave(incarnation)
+        except StoreError as error:
+            log.warning("leave.failed", error=str(error))
+
+    def problems(self) -> list[str]:
+        """Why this node does not fire, as sentences; empty when it does."""
+        found = []
+        if not self.lease.held:
+            found.append("this node holds no lease: the store did not answer in time")
+        silent = self._clock.monotonic() - self.fire.last_step
+        if silent > max(5.0, 10 * self._options.poll / 1_000):
+            found.append("no claim has succeeded for more than 5 s; see the log")
+        return found
+
+    def _introduce(self, now: Millis) -> Node:
+        return Node(
+            incarnation=self._new_id(),
+            name=self._options.node_name,
+            address=self._options.address,
+            version=self._options.version,
+            started_at=self._started_at,
+            heartbeat_at=now,
+            lease_until=now + self._options.lease_ttl,
+            load={"held": self.dispatcher.held, "in_flight": self.dispatcher.in_flight},
+        )
+
+    def _revoked(self, incarnation: str) -> None:
+        """Drop everything; the next heartbeat joins with a new incarnation."""
+        if incarnation != self.lease.incarnation:
+            return  # Late news: that one is dropped already.
+        log.error(
+            "lease.lost",
+            incarnation=incarnation,
+            held=self.dispatcher.held,
+            remedy="others take over what it held; this node joins again",
+        )
+        self.lease.lost()
+        self.dispatcher.abandon()
+        self.recorder.clear()
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case JobsChanged():
+                if news.change not in {"created", "completed"}:
+                    self.dispatcher.revise(news.jobs)
+                if news.due_at is not None:
+                    self.fire.nudge(news.due_at)
+            case ExecutionsChanged():
+                # Whoever ended it: what is held of it is void. (Own results are forgotten before
+                # they are told.)
+                over = [one.id for one in news.executions if one.state.final]
+                if over:
+                    self.dispatcher.abort(over)
+                for execution in news.executions:
+                    if execution.state is State.PENDING:
+                        self.fire.nudge(execution.available_at or execution.due)
+                    elif execution.exact and execution.state is not State.SKIPPED:
+                        # One that was queued behind it may go.
+                        self.fire.nudge(execution.due)
+            case _:
+                pass
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

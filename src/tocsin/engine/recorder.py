@@ -1,0 +1,109 @@
+"""Group commit of results: what ended within a few milliseconds is one transaction."""
+
+import asyncio
+from collections.abc import Callable
+
+from tocsin.domain.errors import Revoked
+from tocsin.domain.execution import Execution
+from tocsin.domain.settle import void
+from tocsin.engine.clock import Clock
+from tocsin.engine.lease import Lease
+from tocsin.engine.loop import Troubles
+from tocsin.engine.meter import Meter
+from tocsin.engine.outcomes import log_outcomes
+from tocsin.store.bus import Bus, ExecutionsChanged
+from tocsin.store.port import Store
+
+BATCH = 1_000
+"""Results in one transaction at most."""
+
+GATHER = 0.002
+"""Seconds that the first result of a batch waits for company."""
+
+
+class Recorder:
+    """Stores results until the store has taken them, in batches, in order."""
+
+    def __init__(self, *, store: Store, lease: Lease, clock: Clock, bus: Bus, meter: Meter) -> None:
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._bus = bus
+        self._meter = meter
+        self._waiting: list[Execution] = []
+        self._some = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._troubles = Troubles("recorder", meter)
+        self.unstorable: set[str] = set()
+        """Executions of this incarnation whose results the store refuses: their calls were made
+        and must not be made again by it."""
+        self.forget: Callable[[list[str]], None] = lambda _ids: None
+        """Told the ids whose results need no more care."""
+        self.on_revoked: Callable[[str], None] = lambda _incarnation: None
+
+    @property
+    def waiting(self) -> int:
+        """Results that are not stored yet."""
+        return len(self._waiting)
+
+    def put(self, execution: Execution) -> None:
+        """Store this soon."""
+        self._waiting.append(execution)
+        self._idle.clear()
+        self._some.set()
+
+    def clear(self) -> None:
+        """Drop what is not stored: its incarnation was revoked."""
+        self._waiting.clear()
+        self.unstorable.clear()
+        self._some.clear()
+        self._idle.set()
+
+    async def flush(self) -> None:
+        """Wait until everything is stored."""
+        await self._idle.wait()
+
+    async def step(self) -> int:
+        """Store one batch; returns how many results it held.
+
+        Raises a ``StoreError`` where it was not (or perhaps not) stored: it stays at the head,
+        and to store it twice does no harm.
+        """
+        batch = self._waiting[:BATCH]
+        if not batch:
+            return 0
+        started = self._clock.monotonic()
+        incarnation = self._lease.incarnation
+        try:
+            recorded = await self._store.record(
+                incarnation, batch, now=self._clock.now(), void=void
+            )
+        except Revoked:
+            self.on_revoked(incarnation)
+            return 0
+        if incarnation != self._lease.incarnation:
+            return 0  # Revoked meanwhile; `clear` has emptied the list.
+        del self._waiting[: len(batch)]
+        self.forget([execution.id for execution in batch])
+        self._meter.recorded(recorded.stored, seconds=self._clock.monotonic() - started)
+        log_outcomes(recorded.stored)
+        self._bus.publish(ExecutionsChanged(executions=recorded.stored))
+        return len(batch)
+
+    async def run(self) -> None:
+        """Store results as they come, for ever."""
+        while True:
+            await self._some.wait()
+            if len(self._waiting) < BATCH:
+                await asyncio.sleep(GATHER)
+            try:
+                await self.step()
+            except Exception as error:  # noqa: BLE001  # a loop outlives every error
+                await asyncio.sleep(self._troubles.failed(error))
+                continue
+            else:
+                self._troubles.passed()
+            if not self._waiting:
+                self._some.clear()
+                self._idle.set()

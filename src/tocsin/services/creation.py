@@ -1,0 +1,218 @@
+"""Storing new jobs: one, many, or one under a given name."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tocsin.domain.errors import CapacityExceeded, FieldProblem, InvalidInput, NotFound
+from tocsin.domain.instant import Millis
+from tocsin.services import lifecycle
+from tocsin.services.checking import MAX_PROBLEMS
+from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.requests import Keyed
+from tocsin.store.bus import Bus, JobsChanged
+from tocsin.store.port import JobView, Limits, NewJob, Request, Store
+
+BATCH_SLICE = 100
+"""Jobs of a batch that are checked before other work has its turn: about 3 ms."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """A job that was stored."""
+
+    view: JobView
+    created: bool
+    replayed: bool = False
+    """Whether an idempotency key named an earlier request, and nothing was done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedBatch:
+    """Jobs that were stored, in the order of the request."""
+
+    views: Sequence[JobView]
+    replayed: bool = False
+
+
+class JobCreation:
+    """Checks and stores new jobs, and tells who listens."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        now: Callable[[], Millis],
+        new_id: Callable[[], str],
+        limits: Limits,
+        defaults: JobDefaults,
+        max_batch: int,
+        namespace: str,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._now = now
+        self._new_id = new_id
+        self._limits = limits
+        self._defaults = defaults
+        self._max_batch = max_batch
+        self._namespace = namespace
+
+    async def create(self, data: object, key: str | None) -> Saved:
+        """Store a new job; see ``JobService.create``."""
+        keyed = Keyed.of(self._namespace, "jobs.create", key, data)
+        now = self._now()
+        try:
+            new = self._new(data, now)
+        except InvalidInput as error:
+            return Saved(
+                view=(await self._replay_or(keyed, error))[0], created=False, replayed=True
+            )
+        views, replayed = await self._keep([new], keyed, now)
+        return Saved(view=views[0], created=not replayed, replayed=replayed)
+
+    async def create_batch(self, data: object, key: str | None) -> SavedBatch:
+        """Store new jobs, all or none; see ``JobService.create_batch``."""
+        items = self._items(data)
+        keyed = Keyed.of(self._namespace, "jobs.create_batch", key, data)
+        now = self._now()
+        news: list[NewJob] = []
+        problems: list[FieldProblem] = []
+        for start in range(0, len(items), BATCH_SLICE):
+            for index in range(start, min(start + BATCH_SLICE, len(items))):
+                try:
+                    news.append(self._new(items[index], now))
+                except InvalidInput as error:
+                    problems.extend(error.under(f"jobs.{index}").problems)
+            if len(problems) >= MAX_PROBLEMS:
+                break
+            await asyncio.sleep(0)
+        if problems:
+            refused = InvalidInput(problems[:MAX_PROBLEMS], "no job was created; see errors")
+            return SavedBatch(views=await self._replay_or(keyed, refused), replayed=True)
+        views, replayed = await self._keep(news, keyed, now, batch=True)
+        return SavedBatch(views=views, replayed=replayed)
+
+    async def create_named(self, name: str, data: object) -> Saved | None:
+        """Store a new job under a name; ``None`` where somebody else has just taken it."""
+        if isinstance(data, dict) and data.get("name") is None:
+            data = {**data, "name": name}
+        definition = read_definition(data, defaults=self._defaults, now=self._now())
+        if definition.name != name:
+            raise name_differs()
+        new = lifecycle.created(
+            definition, job_id=self._new_id(), namespace=self._namespace, now=self._now()
+        )
+        try:
+            await self._store.create_jobs([new], limits=self._limits)
+        except InvalidInput:
+            return None
+        self._publish([new])
+        return Saved(view=_fresh(new), created=True)
+
+    def _items(self, data: object) -> Sequence[object]:
+        items = data.get("jobs") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(items, list):
+            raise InvalidInput.of("jobs", 'is required: {"jobs": [...]}', "required")
+        unknown = [name for name in data if name != "jobs"]
+        if unknown:
+            raise InvalidInput.of(
+                unknown[0][:100], "is not a field; known is jobs", "unknown_field"
+            )
+        if not items:
+            raise InvalidInput.of("jobs", "is empty", "too_short")
+        if len(items) > self._max_batch:
+            raise InvalidInput.of(
+                "jobs",
+                f"has {len(items):,} entries; {self._max_batch:,} fit into one batch",
+                "too_long",
+            )
+        return items
+
+    def _new(self, data: object, now: Millis) -> NewJob:
+        definition = read_definition(data, defaults=self._defaults, now=now)
+        return lifecycle.created(
+            definition, job_id=self._new_id(), namespace=self._namespace, now=now
+        )
+
+    async def _keep(
+        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, *, batch: bool = False
+    ) -> tuple[Sequence[JobView], bool]:
+        request = None if keyed is None else keyed.request([new.job.id for new in news], now)
+        try:
+            taken = await self._store.create_jobs(news, limits=self._limits, request=request)
+        except InvalidInput as error:
+            raise error if batch else _of_first(error) from None
+        if taken is not None and keyed is not None:
+            return await self._replay(keyed, taken), True
+        self._publish(news)
+        return [_fresh(new) for new in news], False
+
+    async def _replay(self, keyed: Keyed, taken: Request) -> Sequence[JobView]:
+        """The jobs that an earlier request created, as they are now."""
+        now = self._now()
+        views = []
+        for job_id in keyed.ids(taken):
+            view = await self._store.get_job(self._namespace, job_id, now=now)
+            if view is None:
+                raise NotFound(
+                    f"the job {job_id}, which this Idempotency-Key created, was deleted since"
+                )
+            views.append(view)
+        return views
+
+    async def _replay_or(self, keyed: Keyed | None, error: InvalidInput) -> Sequence[JobView]:
+        """The answer of an earlier request with the same key; else raises the error.
+
+        What is refused now may have been fine then: an ``at`` that has passed since.
+        """
+        if keyed is not None:
+            nothing = Limits(max_jobs=-1, max_bytes=-1)
+            try:
+                # The store looks for the key first, and cannot do more than that.
+                taken = await self._store.create_jobs(
+                    [], limits=nothing, request=keyed.request([], self._now())
+                )
+            except CapacityExceeded:
+                taken = None
+            if taken is not None:
+                return await self._replay(keyed, taken)
+        raise error
+
+    def _publish(self, news: Sequence[NewJob]) -> None:
+        due = [new.timer.due_at for new in news if new.timer is not None]
+        self._bus.publish(
+            JobsChanged(
+                change="created", jobs=[new.job for new in news], due_at=min(due, default=None)
+            )
+        )
+
+
+def name_differs() -> InvalidInput:
+    """The name of the path and that of the body are not the same."""
+    return InvalidInput.of(
+        "name", "differs from the name in the path; rename with PATCH, or PUT by id", "conflict"
+    )
+
+
+def _of_first(error: InvalidInput) -> InvalidInput:
+    """The problems of a batch of one, as those of a single job."""
+    return InvalidInput(
+        [
+            FieldProblem(
+                field=problem.field.removeprefix("jobs.0."),
+                message=problem.message,
+                code=problem.code,
+            )
+            for problem in error.problems
+        ]
+    )
+
+
+def _fresh(new: NewJob) -> JobView:
+    return JobView(
+        job=new.job,
+        next_fire_at=None if new.timer is None else new.timer.fire_at,
+        last_execution=None,
+    )

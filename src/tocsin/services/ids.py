@@ -1,0 +1,55 @@
+"""Ids of jobs: UUIDs of version 7, which sort by the time of their making."""
+
+import os
+import re
+from collections.abc import Callable
+
+from tocsin.domain.instant import Millis
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_TAIL_BITS = 74
+_LOW_BITS = 62
+_LOW = (1 << _LOW_BITS) - 1
+
+
+class Uuid7:
+    """Makes ids, each greater than the one before (RFC 9562, sections 5.7 and 6.2 method 2)."""
+
+    def __init__(
+        self, now: Callable[[], Millis], entropy: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._now = now
+        self._entropy = entropy
+        self._time = -1
+        self._tail = 0
+
+    def __call__(self) -> str:
+        """A new id."""
+        now = self._now()
+        if now > self._time:
+            self._time = now
+            # The top bit is left free, so that there is room to count up from here.
+            self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+        else:
+            # Within a millisecond (or where the clock was set back): a random step upwards.
+            self._tail += 1 + int.from_bytes(self._entropy(4), "big")
+            if self._tail >> _TAIL_BITS:
+                self._time += 1
+                self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+        tail = self._tail
+        value = self._time << 80 | 7 << 76 | (tail >> _LOW_BITS) << 64 | 2 << 62 | tail & _LOW
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def read_ref(text: str) -> str | None:
+    """The id or name that a text can be, ids in lower case; ``None`` where it can be neither."""
+    if looks_like_uuid(text):
+        return text.lower()
+    return text if _NAME.fullmatch(text) else None
+
+
+def looks_like_uuid(text: str) -> bool:
+    """Whether a text has the shape of an id, whatever its version."""
+    return len(text) == 36 and _UUID.fullmatch(text) is not None

@@ -1,0 +1,294 @@
+"""What users can ask of jobs."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tocsin.domain.codec import spec_to_json
+from tocsin.domain.errors import Conflict, InvalidInput, NotFound
+from tocsin.domain.execution import Execution, Reason
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import Job, JobStatus
+from tocsin.services import lifecycle
+from tocsin.services.creation import JobCreation, Saved, SavedBatch, name_differs
+from tocsin.services.definitions import (
+    Definition,
+    JobDefaults,
+    merge_patch,
+    read_definition,
+)
+from tocsin.services.ids import looks_like_uuid, read_ref
+from tocsin.services.lifecycle import Change
+from tocsin.services.targets import depth_of
+from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
+from tocsin.store.port import JobQuery, JobView, Limits, Page, Store
+
+TRIES = 20
+"""How often a change is decided anew because others changed the job meanwhile."""
+
+MAX_PATCH_DEPTH = 72
+"""How deep a patch may be nested: a body's depth and what is around it."""
+
+Decider: TypeAlias = Callable[[JobView, Millis], Awaitable[Change | None]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match:
+    """A condition on the version of a job, as ``If-Match`` states it."""
+
+    versions: frozenset[int] | None
+    """Any of these; ``None``: any, but there must be a job."""
+
+    def holds(self, job: Job) -> bool:
+        """Whether the job's version is one of those."""
+        return self.versions is None or job.version in self.versions
+
+
+class JobService:
+    """Creates, finds and changes jobs; definitions come as parsed JSON and are checked here."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        now: Callable[[], Millis],
+        new_id: Callable[[], str],
+        limits: Limits,
+        defaults: JobDefaults,
+        max_batch: int = 10_000,
+        namespace: str = "default",
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._now = now
+        self._limits = limits
+        self._defaults = defaults
+        self._namespace = namespace
+        self._creation = JobCreation(
+            store=store,
+            bus=bus,
+            now=now,
+            new_id=new_id,
+            limits=limits,
+            defaults=defaults,
+            max_batch=max_batch,
+            namespace=namespace,
+        )
+
+    # --- reading
+
+    async def get(self, ref: str) -> JobView:
+        """The job with this id or name; raises ``NotFound``, also for a deleted one."""
+        view = await self._find(ref)
+        if view is None:
+            raise _no_job(ref)
+        return view
+
+    async def resolve(self, ref: str) -> str:
+        """The id of a job, by id or name, deleted ones (by id) included; raises ``NotFound``."""
+        view = await self._look(ref)
+        if view is None:
+            raise _no_job(ref)
+        return view.job.id
+
+    async def page(self, query: JobQuery) -> Page[JobView]:
+        """A page of jobs."""
+        return await self._store.list_jobs(query)
+
+    # --- creating
+
+    async def create(self, data: object, *, key: str | None = None) -> Saved:
+        """Store a new job; ``key`` is an idempotency key.
+
+        Raises ``InvalidInput`` (``name_taken`` among its codes), ``Conflict``
+        (``idempotency_key_reused``) and ``CapacityExceeded``.
+        """
+        return await self._creation.create(data, key)
+
+    async def create_batch(self, data: object, *, key: str | None = None) -> SavedBatch:
+        """Store new jobs, all or none; problems are named by index: ``jobs.17.schedule.cron``.
+
+        Raises as ``create`` does.
+        """
+        return await self._creation.create_batch(data, key)
+
+    # --- changing
+
+    async def put(
+        self, ref: str, data: object, *, match: Match | None = None, only_new: bool = False
+    ) -> Saved:
+        """Create the job of this name, or replace the definition of this job.
+
+        The definition that a job already has changes nothing. Raises ``InvalidInput``,
+        ``NotFound`` (an id that does not exist), ``Conflict`` (``version_mismatch``;
+        ``already_exists`` with ``only_new``) and ``CapacityExceeded``.
+        """
+        for _ in range(TRIES):
+            view = await self._find(ref)
+            if view is None:
+                if looks_like_uuid(ref):
+                    raise _no_job(ref)
+                if match is not None:
+                    raise _version_mismatch(ref, None)
+                saved = await self._creation.create_named(ref, data)
+                if saved is not None:
+                    return saved
+                continue
+            if only_new:
+                raise Conflict(f"a job {ref!r} exists already", code="already_exists")
+            _require(view, match)
+            now = self._now()
+            definition = self._read_again(view.job, data, now)
+            if ref == view.job.name and definition.name not in {None, ref}:
+                raise name_differs()
+            same = definition.spec == view.job.spec and definition.name in {None, view.job.name}
+            change = None if same else await self._edit(view, definition, now, wake=True)
+            after = await self._apply(view, change, match)
+            if after is not None:
+                return Saved(view=after, created=False)
+        raise _contended(ref)
+
+    async def patch(self, ref: str, data: object, *, match: Match | None = None) -> JobView:
+        """Change a part of a definition by a JSON merge patch (see ``merge_patch``)."""
+        if not isinstance(data, dict):
+            raise InvalidInput.of("", "is not an object", "type")
+        if depth_of(data, MAX_PATCH_DEPTH) > MAX_PATCH_DEPTH:
+            raise InvalidInput.of("", "is nested too deep", "too_deep")
+
+        async def decide(view: JobView, now: Millis) -> Change | None:
+            before: dict[str, Any] = {"name": view.job.name, **spec_to_json(view.job.spec)}
+            definition = self._read_again(view.job, merge_patch(before, data), now)
+            wake = data.get("schedule") is not None
+            return await self._edit(view, definition, now, wake=wake)
+
+        return await self._change(ref, match, decide)
+
+    async def pause(self, ref: str, *, match: Match | None = None) -> JobView:
+        """Stop a job's fires until it is resumed; what waits ends as cancelled."""
+
+        async def decide(view: JobView, now: Millis) -> Change | None:
+            return lifecycle.paused(view, now=now)
+
+        return await self._change(ref, match, decide)
+
+    async def resume(self, ref: str, *, match: Match | None = None) -> JobView:
+        """Let a paused job fire again, from now on."""
+
+        async def decide(view: JobView, now: Millis) -> Change | None:
+            last = await self._store.last_planned(view.job.id)
+            return lifecycle.resumed(view, now=now, last_planned=last)
+
+        return await self._change(ref, match, decide)
+
+    async def cancel(self, ref: str, *, match: Match | None = None) -> JobView:
+        """End a job for good, with whatever is live of it; to repeat it does no harm."""
+
+        async def decide(view: JobView, now: Millis) -> Change | None:
+            return lifecycle.cancelled(view, now=now)
+
+        view = await self._change(ref, match, decide)
+        ended = await self._store.cancel_executions(
+            reason=Reason.REQUESTED, now=self._now(), job_id=view.job.id
+        )
+        if ended:
+            self._bus.publish(ExecutionsChanged(executions=ended))
+        return view
+
+    async def delete(self, ref: str, *, match: Match | None = None) -> None:
+        """Delete a job; its history stays until it is old."""
+
+        async def decide(view: JobView, now: Millis) -> Change | None:
+            return lifecycle.deleted(view, now=now)
+
+        await self._change(ref, match, decide)
+
+    # --- the loop around a change
+
+    async def _change(self, ref: str, match: Match | None, decide: Decider) -> JobView:
+        for _ in range(TRIES):
+            view = await self.get(ref)
+            _require(view, match)
+            change = await decide(view, self._now())
+            after = await self._apply(view, change, match)
+            if after is not None:
+                return after
+        raise _contended(ref)
+
+    async def _apply(
+        self, view: JobView, change: Change | None, match: Match | None
+    ) -> JobView | None:
+        """The job after a change; ``None`` where another change was faster."""
+        if change is None:
+            return view
+        ended = await self._store.change_job(
+            change.job,
+            if_version=view.job.version,
+            timer=change.timer,
+            limits=self._limits,
+            cancel_waiting=change.cancel_waiting,
+            closing=change.closing,
+            now=self._now(),
+        )
+        if ended is None:
+            if match is not None and match.versions is not None:
+                raise _version_mismatch(view.job.name, None)
+            return None
+        self._publish(change, ended)
+        return lifecycle.view_after(view, change, ended)
+
+    def _publish(self, change: Change, ended: Sequence[Execution]) -> None:
+        due_at = None if change.timer is None else change.timer.due_at
+        self._bus.publish(JobsChanged(change=change.word, jobs=[change.job], due_at=due_at))
+        if ended:
+            self._bus.publish(ExecutionsChanged(executions=ended))
+
+    async def _edit(
+        self, view: JobView, definition: Definition, now: Millis, *, wake: bool
+    ) -> Change | None:
+        last = await self._store.last_planned(view.job.id)
+        return lifecycle.edited(view, definition, now=now, last_planned=last, wake=wake)
+
+    def _read_again(self, job: Job, data: object, now: Millis) -> Definition:
+        return read_definition(
+            data,
+            defaults=self._defaults,
+            now=now,
+            previous=job.spec.schedule,
+            own_id=job.id,
+        )
+
+    async def _find(self, ref: str) -> JobView | None:
+        view = await self._look(ref)
+        return None if view is None or view.job.status is JobStatus.DELETED else view
+
+    async def _look(self, ref: str) -> JobView | None:
+        known = read_ref(ref)
+        if known is None:
+            return None
+        return await self._store.get_job(self._namespace, known, now=self._now())
+
+
+def _require(view: JobView, match: Match | None) -> None:
+    if match is not None and not match.holds(view.job):
+        raise _version_mismatch(view.job.name, view.job.version)
+
+
+def _no_job(ref: str) -> NotFound:
+    return NotFound(f"there is no job {ref[:100]!r}, by id or by name")
+
+
+def _version_mismatch(ref: str, version: int | None) -> Conflict:
+    found = "has changed meanwhile" if version is None else f"is at version {version}"
+    return Conflict(
+        f"job {ref[:100]!r} {found}, which is not what If-Match asks for; "
+        "read it again and repeat the change",
+        code="version_mismatch",
+    )
+
+
+def _contended(ref: str) -> Conflict:
+    return Conflict(
+        f"job {ref[:100]!r} is being changed by others all the time; try again",
+        code="contended",
+    )

@@ -1,0 +1,205 @@
+"""Every setting of a Tocsin process, with its default, unit and environment variable.
+
+Each field is read from ``TOCSIN_<NAME>`` and can be overridden by the command line. Only ``app``
+and ``cli`` read this module; everything else is handed the values that it needs.
+``docs/configuration.md`` is generated from here.
+"""
+
+import platform
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tocsin.domain.duration import format_duration, parse_duration
+
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "format": "duration"}),
+]
+"""Milliseconds, written as ``30s``, ``1h30m``, ``PT30S`` or a number of seconds."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOCSIN_", frozen=True, extra="ignore", validate_default=False
+    )
+
+    # --- Server
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    database: str = Field(
+        "sqlite:///tocsin.db",
+        description="Where everything is kept: `sqlite:///FILE`; four slashes: absolute path.",
+    )
+    node_name: str = Field(
+        default_factory=lambda: platform.node() or "node",
+        min_length=1,
+        max_length=100,
+        description="Name of this process in attempts, logs and metrics; need not be unique. "
+        "By default the host name.",
+    )
+    demo: bool = Field(False, description="Add a few demonstration jobs on an empty database.")
+
+    # --- Firing
+    claim_horizon: Duration = Field(
+        1_000, ge=0, le=60_000, description="How long before its instant a fire is claimed."
+    )
+    poll_interval: Duration = Field(
+        500,
+        ge=10,
+        le=30_000,
+        description="Longest time between two looks for due work; at most half of the horizon, so "
+        "that claims stay ahead (with a horizon of zero: any).",
+    )
+    max_held: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Claims held in memory at most; the rest waits in the store.",
+    )
+    max_in_flight: int = Field(1_000, ge=1, le=100_000, description="Calls under way at most.")
+    max_in_flight_per_lane: int = Field(
+        250,
+        ge=1,
+        le=100_000,
+        description="Calls under way at most to the targets of one lane (by origin), so that a "
+        "target that hangs cannot take all.",
+    )
+    lease_ttl: Duration = Field(
+        5_000, ge=500, le=300_000, description="How long a node's lease lasts without a renewal."
+    )
+    heartbeat_interval: Duration = Field(
+        1_000,
+        ge=100,
+        le=60_000,
+        description="How often the lease is renewed; under half of its length.",
+    )
+    adopt_interval: Duration = Field(
+        10_000, ge=1_000, le=600_000, description="How often a node re-reads what it owns."
+    )
+    shutdown_grace: Duration = Field(
+        30_000,
+        ge=0,
+        le=3_600_000,
+        description="How long a stopping node waits for calls under way.",
+    )
+
+    # --- Calls
+    max_response: int = Field(
+        1_048_576, ge=0, le=1_073_741_824, description="Bytes of an answer that are read at most."
+    )
+    excerpt: int = Field(4_096, ge=0, le=65_536, description="Bytes of an answer that are kept.")
+    connect_timeout: Duration = Field(
+        10_000,
+        ge=10,
+        le=300_000,
+        description="Longest wait for a connection, within the attempt's timeout.",
+    )
+    idle_connection: Duration = Field(
+        15_000, ge=0, le=3_600_000, description="How long an unused connection is kept open."
+    )
+    egress_allow: str = Field(
+        "",
+        description="Comma-separated networks and hosts that calls may reach although they are "
+        "private. Accepted; means something once the egress guard is there.",
+    )
+
+    # --- Defaults of jobs
+    default_timeout: Duration = Field(
+        30_000, ge=1, le=86_400_000, description="`target.timeout` where a job has none."
+    )
+    default_max_attempts: int = Field(
+        3, ge=1, le=100, description="`retry.max_attempts` where a job has none."
+    )
+    default_retry_initial: Duration = Field(
+        1_000, ge=0, le=86_400_000, description="`retry.initial` where a job has none."
+    )
+    default_retry_factor: float = Field(
+        2.0, ge=1, le=100, description="`retry.factor` where a job has none."
+    )
+    default_retry_max: Duration = Field(
+        300_000, ge=0, le=604_800_000, description="`retry.max` where a job has none."
+    )
+    default_retry_jitter: float = Field(
+        0.1, ge=0, le=1, description="`retry.jitter` where a job has none."
+    )
+    default_misfire: Literal["latest", "all", "skip"] = Field(
+        "latest", description="`misfire.policy` where a job has none."
+    )
+
+    # --- Limits
+    max_jobs: int = Field(1_000_000, ge=0, description="Jobs that are not deleted, at most.")
+    max_definition_bytes: int = Field(
+        4_294_967_296, ge=0, description="Bytes of all definitions as JSON, at most."
+    )
+    max_body: int = Field(
+        1_048_576, ge=1_024, description="Bytes of a request body to the API, at most."
+    )
+    max_batch_body: int = Field(
+        67_108_864, ge=1_024, description="Bytes of the body of a batch, at most."
+    )
+    max_batch: int = Field(10_000, ge=1, le=100_000, description="Jobs in one batch, at most.")
+
+    # --- History
+    retention: Duration = Field(
+        30 * 86_400_000, ge=60_000, description="How long ended executions are kept."
+    )
+    retention_interval: Duration = Field(
+        60_000, ge=1_000, le=86_400_000, description="How often old history is looked for."
+    )
+    events_kept: int = Field(
+        10_000, ge=10, le=1_000_000, description="Events that `/api/v1/events` can resume from."
+    )
+    degraded_ratio: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="`/healthz` says `degraded` when more than this part of the executions of the "
+        "last ten minutes failed.",
+    )
+
+    # --- Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe messages that are logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto` is `console` on a terminal and `json` otherwise."
+    )
+    log_file: str | None = Field(
+        None, description="Also log to this file, as JSON; by default only to standard error."
+    )
+    log_file_bytes: int = Field(
+        52_428_800, ge=1_024, description="The log file is rotated at this size."
+    )
+    log_file_count: int = Field(5, ge=0, le=1_000, description="Rotated log files that are kept.")
+
+    # --- Later
+    rate_limit: str = Field(
+        "off",
+        description="Writes per key and address. Accepted; means something once there are keys.",
+    )
+    bootstrap_key: str | None = Field(
+        None,
+        repr=False,
+        description="First admin key. Accepted; means something once there are keys.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.heartbeat_interval * 2 > self.lease_ttl:
+            raise ValueError(
+                "heartbeat_interval must be at most half of lease_ttl, "
+                "or one late renewal loses the lease"
+            )
+        if self.claim_horizon and self.poll_interval * 2 > self.claim_horizon:
+            raise ValueError(
+                "poll_interval must be at most half of claim_horizon, or fires are claimed late"
+            )
+        if self.max_in_flight > self.max_held:
+            raise ValueError("max_in_flight must not exceed max_held")
+        return self

@@ -1,0 +1,1 @@
+"""Keeping jobs, timers and executions; `port` is the contract."""

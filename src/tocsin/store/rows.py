@@ -1,0 +1,283 @@
+"""Rows of tables from values of the domain, and back.
+
+Reading trusts what it finds: rows were written by this module. A definition that cannot be read
+all the same raises ``ValueError``, ``KeyError`` or ``TypeError``, and callers decide what a
+single bad row may cost (``UNREADABLE``).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import orjson
+
+from tocsin.domain.codec import attempts_from_json, attempts_to_json, spec_from_json, spec_to_json
+from tocsin.domain.errors import FieldProblem
+from tocsin.domain.execution import Execution, Reason, State, TriggerKind
+from tocsin.domain.job import HttpTarget, Job, JobSpec, JobStatus, Json
+from tocsin.domain.planning import Timer
+from tocsin.domain.schedule import At, Cron
+from tocsin.store.port import Node, Request
+from tocsin.store.tables import executions, jobs
+
+Row: TypeAlias = Sequence[Any]
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a damaged definition raises."""
+
+JOB_COLUMNS = tuple(column.name for column in jobs.columns)
+READ_JOB_COLUMNS = (
+    "id",
+    "namespace",
+    "name",
+    "status",
+    "version",
+    "created_at",
+    "updated_at",
+    "spec",
+)
+EXECUTION_COLUMNS = tuple(column.name for column in executions.columns)
+EXECUTION_WIDTH = len(EXECUTION_COLUMNS)
+
+_BY_STATE = {state.value: state for state in State}
+_BY_REASON: dict[str | None, Reason | None] = {None: None} | {
+    reason.value: reason for reason in Reason
+}
+_BY_TRIGGER = {trigger.value: trigger for trigger in TriggerKind}
+_BY_STATUS = {status.value: status for status in JobStatus}
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def dump_json(value: Any) -> str:
+    """JSON that every database can store as text.
+
+    orjson refuses integers beyond 64 bits and lone surrogates. Both are legal in JSON; the
+    standard library writes the latter as escapes, that is as plain ASCII.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"))
+
+
+def load_json(text: str) -> Any:
+    """The reverse of ``dump_json``, also of what orjson would read as something else."""
+    return json.loads(text)
+
+
+def storable(text: str) -> str:
+    """Text for a column that only filters look at: what UTF-8 cannot hold is replaced."""
+    return text.encode("utf-8", "replace").decode().replace("\0", " ")
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+def job_row(job: Job) -> tuple[Any, ...]:
+    """A row of ``jobs``, in the order of its columns."""
+    spec = dump_json(spec_to_json(job.spec))
+    return (
+        job.id,
+        job.namespace,
+        job.name,
+        _kind_of(job.spec),
+        job.status.value,
+        job.version,
+        job.created_at,
+        job.updated_at,
+        len(spec) if spec.isascii() else len(spec.encode()),
+        search_text(job),
+        spec,
+    )
+
+
+def job_of(row: Row) -> Job:
+    """The job of a row that holds ``READ_JOB_COLUMNS``."""
+    job_id, namespace, name, status, version, created_at, updated_at, spec = row
+    return Job(
+        id=job_id,
+        namespace=namespace,
+        name=name,
+        spec=spec_from_json(load_json(spec)),
+        status=_BY_STATUS[status],
+        version=version,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
+
+def _kind_of(spec: JobSpec) -> str:
+    kind = spec.schedule.kind
+    if isinstance(kind, Cron):
+        return "cron"
+    return "at" if isinstance(kind, At) else "every"
+
+
+def search_text(job: Job) -> str:
+    """What the text filter looks at; the separator keeps a match from spanning two fields."""
+    target = job.spec.target
+    shown = target.url if isinstance(target, HttpTarget) else target.text
+    return folded(f"{job.name}\x1f{job.spec.description}\x1f{shown}")
+
+
+def folded(text: str) -> str:
+    """Text as it is compared where case does not matter."""
+    return storable(text.casefold())
+
+
+def tags_of(spec: JobSpec) -> set[str]:
+    """The tags of a definition as ``job_tags`` holds them."""
+    return {storable(tag) for tag in spec.tags}
+
+
+def name_taken(job: Job, field: str) -> FieldProblem:
+    """The problem of a job whose name belongs to another."""
+    return FieldProblem(
+        field=field,
+        message=f"the name {job.name!r} is taken by another job; choose another name",
+        code="name_taken",
+    )
+
+
+def timer_row(timer: Timer) -> tuple[Any, ...]:
+    """A row of ``timers``, in the order of its columns."""
+    return (timer.job_id, timer.fire_at, timer.due_at, timer.lane, timer.exact)
+
+
+# --- executions ---------------------------------------------------------------------------------
+
+
+def execution_row(execution: Execution) -> tuple[Any, ...]:
+    """A row of ``executions``, in the order of its columns."""
+    attempts = execution.attempts
+    return (
+        execution.id,
+        execution.job_id,
+        execution.state.value,
+        execution.finished_at,
+        execution.queued,
+        execution.owner,
+        execution.available_at,
+        execution.lane,
+        execution.exact,
+        None if execution.reason is None else execution.reason.value,
+        execution.fire_time,
+        execution.due,
+        execution.trigger.value,
+        execution.namespace,
+        execution.job_name,
+        execution.job_version,
+        execution.retry_of,
+        execution.skipped_until,
+        execution.skipped_count,
+        len(attempts),
+        last_error_kind(execution),
+        None if execution.input is None else dump_json(execution.input),
+        dump_json(attempts_to_json(attempts)) if attempts else None,
+    )
+
+
+def last_error_kind(execution: Execution) -> str | None:
+    """How the last attempt failed."""
+    if not execution.attempts:
+        return None
+    kind = execution.attempts[-1].error_kind
+    return None if kind is None else kind.value
+
+
+def execution_of(row: Row) -> Execution:
+    """The execution of a row that begins with all columns of ``executions``."""
+    (
+        execution_id,
+        job_id,
+        state,
+        finished_at,
+        queued,
+        owner,
+        available_at,
+        lane,
+        exact,
+        reason,
+        fire_time,
+        due,
+        trigger,
+        namespace,
+        job_name,
+        job_version,
+        retry_of,
+        skipped_until,
+        skipped_count,
+        _attempt_count,
+        _error_kind,
+        request_body,
+        attempts,
+    ) = row[:EXECUTION_WIDTH]
+    return Execution(
+        id=execution_id,
+        job_id=job_id,
+        job_name=job_name,
+        namespace=namespace,
+        job_version=job_version,
+        trigger=_BY_TRIGGER[trigger],
+        fire_time=fire_time,
+        due=due,
+        state=_BY_STATE[state],
+        reason=_BY_REASON[reason],
+        queued=bool(queued),
+        available_at=available_at,
+        lane=lane,
+        exact=bool(exact),
+        owner=owner,
+        retry_of=retry_of,
+        input=None if request_body is None else load_json(request_body),
+        skipped_until=skipped_until,
+        skipped_count=skipped_count,
+        attempts=() if attempts is None else attempts_from_json(load_json(attempts)),
+        finished_at=finished_at,
+    )
+
+
+# --- nodes and requests -------------------------------------------------------------------------
+
+
+def node_row(node: Node) -> dict[str, Any]:
+    """A row of ``nodes``."""
+    return {
+        "incarnation": node.incarnation,
+        "name": storable(node.name),
+        "address": storable(node.address),
+        "version": node.version,
+        "started_at": node.started_at,
+        "heartbeat_at": node.heartbeat_at,
+        "lease_until": node.lease_until,
+        "load": load_text(node.load),
+    }
+
+
+def load_text(load: Json) -> str | None:
+    """What a node says of itself, as ``nodes`` holds it."""
+    return None if load is None else dump_json(load)
+
+
+def node_of(row: Mapping[str, Any]) -> Node:
+    """The node of a row."""
+    return Node(**{**row, "load": None if row["load"] is None else load_json(row["load"])})
+
+
+def request_row(request: Request) -> dict[str, Any]:
+    """A row of ``requests``."""
+    return {
+        "namespace": request.namespace,
+        "operation": request.operation,
+        "key": storable(request.key),
+        "fingerprint": request.fingerprint,
+        "result": dump_json(request.result),
+        "created_at": request.created_at,
+    }
+
+
+def request_of(row: Mapping[str, Any]) -> Request:
+    """The request of a row."""
+    return Request(**{**row, "result": load_json(row["result"])})

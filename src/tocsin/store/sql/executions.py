@@ -1,0 +1,232 @@
+"""Executions, one at a time or those of one job."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text, update
+
+from tocsin.domain.codec import attempts_to_json
+from tocsin.domain.errors import Conflict, NotFound
+from tocsin.domain.execution import Execution, Reason, State, TriggerKind, closed
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import JobStatus
+from tocsin.domain.planning import Live
+from tocsin.store.port import Admitter, Request
+from tocsin.store.rows import dump_json, execution_of, last_error_kind
+from tocsin.store.sql.job_cache import JobCache, unreadable
+from tocsin.store.sql.outcomes import note_ended
+from tocsin.store.sql.requests import store_request, stored_request
+from tocsin.store.sql.statements import Statements
+from tocsin.store.tables import LIVE, executions, jobs, timers
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be an id: PostgreSQL raises an error where another text is compared."""
+    return _UUID.fullmatch(text) is not None
+
+
+def get_execution(conn: Connection, execution_id: str) -> Execution | None:
+    """One execution with its attempts."""
+    if not is_id(execution_id):
+        return None
+    row = conn.execute(select(executions).where(executions.c.id == execution_id)).first()
+    return None if row is None else execution_of(row)
+
+
+def live_executions(conn: Connection, job_id: str) -> list[Execution]:
+    """What is live of a job, oldest first."""
+    rows = conn.execute(
+        select(executions)
+        .where(executions.c.job_id == job_id, text(LIVE))
+        .order_by(executions.c.id)
+        .with_for_update()
+    )
+    return [execution_of(row) for row in rows]
+
+
+def last_planned(conn: Connection, job_id: str) -> Millis | None:
+    """The latest fire time that was planned, ends of skipped ranges included.
+
+    Plans go forward in time, so the newest row tells; ids sort by fire time.
+    """
+    if not is_id(job_id):
+        return None
+    return conn.execute(
+        select(func.coalesce(executions.c.skipped_until, executions.c.fire_time))
+        .where(executions.c.job_id == job_id, executions.c.trigger == TriggerKind.SCHEDULE.value)
+        .order_by(executions.c.id.desc())
+        .limit(1)
+    ).scalar()
+
+
+# --- ending -------------------------------------------------------------------------------------
+
+
+_WRITE_STATE = (
+    update(executions)
+    .where(executions.c.id == bindparam("key"))
+    .values(
+        {
+            column: bindparam(column.name)
+            for column in (
+                executions.c.state,
+                executions.c.reason,
+                executions.c.queued,
+                executions.c.available_at,
+                executions.c.owner,
+                executions.c.finished_at,
+            )
+        }
+    )
+)
+
+
+def write_ended(conn: Connection, ended: Sequence[Execution]) -> None:
+    """Write executions that ended without another attempt; their rows were read before."""
+    if ended:
+        conn.execute(
+            _WRITE_STATE,
+            [
+                {
+                    "key": execution.id,
+                    "state": execution.state.value,
+                    "reason": None if execution.reason is None else execution.reason.value,
+                    "queued": execution.queued,
+                    "available_at": execution.available_at,
+                    "owner": execution.owner,
+                    "finished_at": execution.finished_at,
+                }
+                for execution in ended
+            ],
+        )
+
+
+def write_attempts(conn: Connection, execution: Execution) -> None:
+    """Keep the attempts of an execution and leave everything else as it is."""
+    conn.execute(
+        update(executions)
+        .where(executions.c.id == execution.id)
+        .values(
+            attempts=dump_json(attempts_to_json(execution.attempts)),
+            attempt_count=len(execution.attempts),
+            error_kind=last_error_kind(execution),
+        )
+    )
+
+
+def cancel(
+    conn: Connection,
+    statements: Statements,
+    live: Iterable[Execution],
+    *,
+    reason: Reason,
+    now: Millis,
+) -> list[Execution]:
+    """End live executions as cancelled."""
+    ended = [closed(execution, State.CANCELLED, reason, now) for execution in live]
+    write_ended(conn, ended)
+    note_ended(conn, statements, ended)
+    return ended
+
+
+def cancel_executions(
+    conn: Connection,
+    statements: Statements,
+    *,
+    reason: Reason,
+    now: Millis,
+    execution_id: str | None = None,
+    job_id: str | None = None,
+) -> list[Execution]:
+    """End one execution, or all live ones of a job, as cancelled."""
+    condition: ColumnElement[bool]
+    if execution_id is not None and is_id(execution_id):
+        condition = executions.c.id == execution_id
+    elif execution_id is None and job_id is not None and is_id(job_id):
+        condition = executions.c.job_id == job_id
+    else:
+        return []
+    rows = conn.execute(
+        select(executions).where(condition, text(LIVE)).order_by(executions.c.id).with_for_update()
+    )
+    live = [execution_of(row) for row in rows]
+    return cancel(conn, statements, live, reason=reason, now=now)
+
+
+def postpone(
+    conn: Connection, job_ids: Sequence[str], execution_ids: Sequence[str], until: Millis
+) -> None:
+    """Put off timers and pending executions that cannot be handled."""
+    if job_ids:
+        conn.execute(update(timers).where(timers.c.job_id.in_(job_ids)).values(due_at=until))
+    if execution_ids:
+        conn.execute(
+            update(executions)
+            .where(executions.c.id.in_(execution_ids), executions.c.state == State.PENDING.value)
+            .values(available_at=until)
+        )
+
+
+# --- adding -------------------------------------------------------------------------------------
+
+
+def add_execution(
+    conn: Connection,
+    statements: Statements,
+    cache: JobCache,
+    execution: Execution,
+    *,
+    admit: Admitter,
+    now: Millis,
+    request: Request | None = None,
+) -> tuple[Execution, Sequence[Execution]] | Request:
+    """Store an execution that a person asked for, as ``admit`` decides."""
+    taken = stored_request(conn, request)
+    if taken is not None:
+        return taken
+    known = get_execution(conn, execution.id)
+    if known is not None:
+        return known, ()
+    job_id = execution.job_id
+    row = (
+        conn.execute(
+            select(jobs.c.version, jobs.c.status).where(jobs.c.id == job_id).with_for_update()
+        ).first()
+        if is_id(job_id)
+        else None
+    )
+    if row is None or row.status == JobStatus.DELETED.value:
+        raise NotFound(f"the job {execution.job_name!r} ({job_id}) does not exist any more")
+    if row.status == JobStatus.CANCELLED.value:
+        raise Conflict(f"the job {execution.job_name!r} is cancelled and fires no more")
+    job = cache.load(conn, statements, [(job_id, row.version)]).get(job_id)
+    if job is None:
+        raise unreadable(job_id)
+    live = statements.live_counts(conn, [job_id]).get(job_id, Live())
+    admission = admit(job, live)
+    replaced: Sequence[Execution] = ()
+    if admission.replaces:
+        replaced = cancel(
+            conn,
+            statements,
+            live_executions(conn, job_id),
+            reason=Reason.REPLACED,
+            now=now,
+        )
+    if admission.state.final:
+        stored = closed(execution, admission.state, admission.reason, now)
+    else:
+        stored = replace(
+            execution,
+            state=admission.state,
+            reason=admission.reason,
+            queued=admission.queued,
+        )
+    statements.insert_executions(conn, [stored])
+    if stored.state.final:
+        note_ended(conn, statements, [stored])
+    store_request(conn, request)
+    return stored, replaced

@@ -1,0 +1,122 @@
+"""Jobs, decoded once per version and kept while they are used."""
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+
+import structlog
+from sqlalchemy import Connection
+
+from tocsin.domain.errors import StoreCorrupt
+from tocsin.domain.job import Job
+from tocsin.store.rows import UNREADABLE, Row, job_of
+from tocsin.store.sql.statements import Statements
+
+log = structlog.stdlib.get_logger("tocsin.store")
+
+FETCH = 500
+"""Jobs read in one statement."""
+
+
+class JobCache:
+    """A bounded memory of jobs by id and version.
+
+    Two generations: what is used moves to the young one, and when that is full the old one is
+    forgotten. That costs one dictionary lookup per hit, where a list in order of use costs three.
+    What is in it never goes stale, since whatever changes a job changes its version.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._half = max(1, capacity // 2)
+        self._young: dict[str, Job] = {}
+        self._old: dict[str, Job] = {}
+        # Readers in several threads may turn the generations at once.
+        self._lock = Lock()
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Keep jobs; their transaction must have been committed."""
+        with self._lock:
+            for job in jobs:
+                self._keep(job)
+
+    def forget(self) -> None:
+        """Drop everything: the database may be another one from here on."""
+        with self._lock:
+            self._young, self._old = {}, {}
+
+    def load(
+        self, conn: Connection, statements: Statements, wanted: Sequence[tuple[str, int]]
+    ) -> dict[str, Job]:
+        """The jobs with these ids and versions, the missing ones read from the database.
+
+        Left out are those that do not exist and, after a line in the log, those that cannot be
+        read.
+        """
+        found: dict[str, Job] = {}
+        missing: list[str] = []
+        with self._lock:
+            for job_id, version in wanted:
+                job = self._young.get(job_id)
+                if job is None:
+                    job = self._old.get(job_id)
+                    if job is not None:
+                        self._keep(job)
+                if job is not None and job.version == version:
+                    found[job_id] = job
+                else:
+                    missing.append(job_id)
+        if missing:
+            found.update(self._fetch(conn, statements, missing))
+        return found
+
+    def read(self, rows: Iterable[Row]) -> dict[str, Job]:
+        """The jobs of rows of ``READ_JOB_COLUMNS``; those that cannot be read are left out."""
+        found = {}
+        for row in rows:
+            job_id, version = row[0], row[4]
+            job = self._young.get(job_id) or self._old.get(job_id)
+            if job is None or job.version != version:
+                job = decoded(row)
+            if job is not None:
+                found[job_id] = job
+        return found
+
+    def _fetch(
+        self, conn: Connection, statements: Statements, ids: Sequence[str]
+    ) -> dict[str, Job]:
+        found = {}
+        for start in range(0, len(ids), FETCH):
+            for row in statements.jobs(conn, ids[start : start + FETCH]):
+                job = decoded(row)
+                if job is not None:
+                    found[job.id] = job
+        self.put(found.values())
+        return found
+
+    def _keep(self, job: Job) -> None:
+        if len(self._young) >= self._half:
+            self._old = self._young
+            self._young = {}
+        self._young[job.id] = job
+
+
+def decoded(row: Row) -> Job | None:
+    """The job of a row, or ``None`` and a line in the log where it cannot be read."""
+    try:
+        return job_of(row)
+    except UNREADABLE as error:
+        log.error(  # noqa: TRY400  # the message says it all
+            "job.unreadable",
+            job_id=row[0],
+            job=row[2],
+            error=f"{type(error).__name__}: {error}",
+            remedy="its definition in the table jobs is damaged: restore it from a backup",
+        )
+        return None
+
+
+def unreadable(job_id: str) -> StoreCorrupt:
+    """The error of a job that is asked for alone and cannot be read."""
+    return StoreCorrupt(
+        f"the definition of the job {job_id} in the table jobs cannot be read; "
+        "see the log for the cause, and restore it from a backup"
+    )

@@ -1,0 +1,46 @@
+"""What follows when executions end: they are counted, and jobs change their health."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from tocsin.domain.execution import Execution, State
+from tocsin.domain.instant import Millis
+from tocsin.domain.tally import Tally, minute_of
+from tocsin.store.rows import dump_json, load_json
+from tocsin.store.sql.statements import Statements
+
+NOBODY = ""
+"""Stands for the node in tallies of what no node ended: by hand, by a change, by a rescue."""
+
+
+def note_ended(
+    conn: Connection,
+    statements: Statements,
+    executions: Iterable[Execution],
+    *,
+    node: str = NOBODY,
+) -> None:
+    """Count executions that have just ended and note the health of their jobs."""
+    tallies: dict[Millis, Tally] = {}
+    last: dict[str, tuple[str, State, Millis]] = {}
+    for execution in executions:
+        if execution.finished_at is None:
+            continue
+        minute = minute_of(execution.finished_at)
+        tally = tallies.get(minute)
+        if tally is None:
+            tally = tallies[minute] = Tally()
+        tally.add(execution)
+        if execution.state is State.SUCCEEDED or execution.state is State.FAILED:
+            job_id = execution.job_id
+            last[job_id] = (job_id, execution.state, execution.finished_at)
+    # In one order, so that two writers cannot lock each other out.
+    for minute in sorted(tallies):
+        known = statements.read_tally(conn, minute, node)
+        tally = tallies[minute]
+        if known is not None:
+            tally.merge(Tally.from_json(load_json(known)))
+        statements.write_tally(conn, minute, node, dump_json(tally.to_json()))
+    if last:
+        statements.set_health(conn, [last[job_id] for job_id in sorted(last)])

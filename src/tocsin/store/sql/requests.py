@@ -1,0 +1,41 @@
+"""Requests that carried an idempotency key."""
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from tocsin.domain.instant import DAY, Millis
+from tocsin.store.port import Request
+from tocsin.store.rows import request_of, request_row, storable
+from tocsin.store.tables import requests
+
+KEEP: Millis = DAY
+
+
+def stored_request(conn: Connection, request: Request | None) -> Request | None:
+    """The request that holds the key already."""
+    if request is None:
+        return None
+    row = conn.execute(
+        select(requests).where(
+            requests.c.namespace == request.namespace,
+            requests.c.operation == request.operation,
+            requests.c.key == storable(request.key),
+        )
+    ).first()
+    return None if row is None else request_of(row._asdict())
+
+
+def store_request(conn: Connection, request: Request | None) -> None:
+    """Keep the request with what it was answered."""
+    if request is not None:
+        conn.execute(insert(requests).values(request_row(request)))
+
+
+def forget_requests(conn: Connection, before: Millis) -> None:
+    """Delete requests that are more than 24 h older than ``before`` or than the newest one.
+
+    The newest stands for the present, which nobody tells; ``before`` alone would keep keys for
+    as long as history.
+    """
+    newest = conn.execute(select(func.max(requests.c.created_at))).scalar()
+    if newest is not None:
+        conn.execute(delete(requests).where(requests.c.created_at < max(newest, before) - KEEP))

@@ -1,0 +1,126 @@
+"""The statements that each dialect writes itself, because they run per fire or in bulk."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from typing import Protocol, TypeAlias
+
+from sqlalchemy import Connection
+
+from tocsin.domain.execution import Execution, State
+from tocsin.domain.instant import Millis
+from tocsin.domain.planning import Live, Timer
+from tocsin.store.rows import Row
+
+DueTimer: TypeAlias = tuple[str, Millis, Millis, int, int]
+"""``job_id, fire_at, due_at, lane``, then the version of the job."""
+
+
+class Stored(Enum):
+    """What became of one row of a batch."""
+
+    YES = auto()
+    NOT_OURS = auto()
+    """The row is not claimed by the incarnation that says so."""
+    BAD = auto()
+    """The database cannot hold it."""
+
+
+class Statements(Protocol):
+    """Batches in, batches out; whatever is decided is decided by the callers.
+
+    Where several nodes write at once (PostgreSQL), what is read for a change is locked by the
+    statement that reads it, and rows that another holds are passed over.
+    """
+
+    shard: int
+    """The shard of the counters that this process adds to."""
+
+    # --- claim
+
+    def node_exists(self, conn: Connection, incarnation: str) -> bool:
+        """Whether a node has its row; it stays until the end of the transaction."""
+
+    def due_timers(
+        self,
+        conn: Connection,
+        *,
+        exact: bool,
+        until: Millis,
+        busy: frozenset[int],
+        limit: int,
+    ) -> Sequence[DueTimer]:
+        """Timers of active jobs, earliest due first, ties by job id."""
+
+    def due_executions(
+        self,
+        conn: Connection,
+        *,
+        exact: bool,
+        until: Millis,
+        busy: frozenset[int],
+        limit: int,
+    ) -> Sequence[Row]:
+        """Pending executions that are not queued, earliest first, ties by id.
+
+        Each row is ``EXECUTION_COLUMNS``, then the version of the job.
+        """
+
+    def due_queued(
+        self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
+    ) -> Sequence[Row]:
+        """Queued executions with nothing older of their job live; rows as in ``due_executions``."""
+
+    def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
+        """The earliest due instant of a timer or of a waiting execution that is later.
+
+        May name an earlier instant where there is a long run of busy lanes: a vain look costs
+        less than to read on.
+        """
+
+    def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
+        """What is live of jobs; those without any are left out."""
+
+    def insert_executions(self, conn: Connection, executions: Sequence[Execution]) -> set[str]:
+        """Add executions; the ids of those that existed and were left alone."""
+
+    def move_timers(self, conn: Connection, moves: Iterable[tuple[Timer, Millis]]) -> None:
+        """Replace timers, each on condition that it still has the given ``fire_at``."""
+
+    def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
+        """Delete timers by job id, each on condition that it still has the given ``fire_at``."""
+
+    def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
+        """Complete those jobs that are active; how many they were."""
+
+    def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
+        """Make pending executions claimed."""
+
+    # --- record
+
+    def store_results(
+        self, conn: Connection, results: Sequence[tuple[str, Execution]]
+    ) -> list[Stored]:
+        """Write executions, each on condition that the given incarnation has it claimed."""
+
+    def read_tally(self, conn: Connection, minute: Millis, node: str) -> str | None:
+        """The stored tally, locked until the end of the transaction."""
+
+    def write_tally(self, conn: Connection, minute: Millis, node: str, data: str) -> None:
+        """Store a tally, new or not."""
+
+    def set_health(self, conn: Connection, rows: Sequence[tuple[str, State, Millis]]) -> None:
+        """Note the last states of jobs; those that have it already stay as they are."""
+
+    # --- jobs
+
+    def jobs(self, conn: Connection, ids: Sequence[str]) -> Sequence[Row]:
+        """Jobs by id, deleted ones too, as ``READ_JOB_COLUMNS``."""
+
+    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``jobs``; raises ``sqlalchemy.exc.IntegrityError`` where one clashes."""
+
+    def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
+        """Add rows ``(tag, job_id)``."""
+
+    def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``timers``."""

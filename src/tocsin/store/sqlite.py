@@ -1,0 +1,308 @@
+"""The store in one SQLite file: the embedded database, for one host."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from tocsin.domain.execution import Execution, Reason
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import Job, Json
+from tocsin.domain.planning import Timer
+from tocsin.store import migrations
+from tocsin.store.port import (
+    Admitter,
+    Claim,
+    Claimed,
+    ClaimRequest,
+    ExecutionQuery,
+    JobQuery,
+    JobView,
+    Limits,
+    NewJob,
+    Node,
+    Page,
+    Planner,
+    Recorded,
+    Request,
+    Rescuer,
+    Stats,
+    Usage,
+    Voider,
+)
+from tocsin.store.sql import (
+    counters,
+    execution_list,
+    executions,
+    history,
+    job_list,
+    jobs,
+    ownership,
+)
+from tocsin.store.sql.claim import claim
+from tocsin.store.sql.job_cache import JobCache
+from tocsin.store.sql.record import record
+from tocsin.store.sql.stats import stats
+from tocsin.store.sqlite_engine import MEMORY, Database
+from tocsin.store.sqlite_runner import Inline, Runner, Threads
+from tocsin.store.sqlite_schema import check, create_tables, migrate
+from tocsin.store.sqlite_statements import SqliteStatements
+
+__all__ = ["Inline", "Runner", "SqliteStore", "Threads", "check", "migrate"]
+
+CACHED_JOBS = 20_000
+"""Decoded definitions that are kept: about 50 MB where they are small and all different."""
+
+PING = "ping"
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """A ``Store`` on a SQLite file, or in memory (``:memory:``) for tests and simulations.
+
+    The file must exist and be of the present schema: ``migrate(path)`` sees to both. A database
+    in memory is created by ``open`` and lost by ``close``.
+    """
+
+    def __init__(
+        self, path: str | Path, *, runner: Runner | None = None, cached_jobs: int = CACHED_JOBS
+    ) -> None:
+        self._db = Database(str(path))
+        self._runner: Runner = Threads() if runner is None else runner
+        self._statements = SqliteStatements()
+        self._cache = JobCache(cached_jobs)
+
+    async def open(self) -> None:
+        """Connect and check the schema."""
+        self._db.open()
+        self._runner.open()
+        try:
+            await self._write(self._check)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _check(self, conn: Connection) -> None:
+        self._cache.forget()
+        if self._db.path == MEMORY:
+            create_tables(conn)
+        else:
+            migrations.require_head(conn, self._db.path)
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+        await self._runner.close(self._db.close)
+
+    async def ping(self) -> None:
+        """Prove that the store answers and that it can be written to."""
+        await self._write(lambda conn: counters.add(conn, self._statements, {PING: 1}))
+
+    # --- jobs
+
+    async def create_jobs(
+        self, new: Sequence[NewJob], *, limits: Limits, request: Request | None = None
+    ) -> Request | None:
+        """Store new jobs, all or none."""
+
+        def work(conn: Connection) -> Request | None:
+            return jobs.create_jobs(conn, self._statements, new, limits=limits, request=request)
+
+        taken = await self._write(work)
+        if taken is None:
+            # They may be due before long, and are decoded already.
+            self._cache.put(one.job for one in new)
+        return taken
+
+    async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
+        """The job with this id or name."""
+        return await self._read(
+            lambda conn: jobs.get_job(conn, self._cache, namespace, ref, now=now)
+        )
+
+    async def get_jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        """The jobs with these ids."""
+        return await self._read(
+            lambda conn: jobs.get_jobs(conn, self._statements, self._cache, ids)
+        )
+
+    async def list_jobs(self, query: JobQuery) -> Page[JobView]:
+        """A page of jobs."""
+        return await self._read(lambda conn: job_list.list_jobs(conn, self._cache, query))
+
+    async def change_job(
+        self,
+        job: Job,
+        *,
+        if_version: int,
+        timer: Timer | None,
+        limits: Limits,
+        cancel_waiting: Reason | None = None,
+        closing: Sequence[Execution] = (),
+        now: Millis,
+    ) -> Sequence[Execution] | None:
+        """Replace a job and its timer."""
+        return await self._write(
+            lambda conn: jobs.change_job(
+                conn,
+                self._statements,
+                job,
+                if_version=if_version,
+                timer=timer,
+                limits=limits,
+                cancel_waiting=cancel_waiting,
+                closing=closing,
+                now=now,
+            )
+        )
+
+    async def last_planned(self, job_id: str) -> Millis | None:
+        """The latest fire time of the job that has an execution by schedule."""
+        return await self._read(lambda conn: executions.last_planned(conn, job_id))
+
+    async def usage(self) -> Usage:
+        """What the store holds of definitions."""
+        return await self._read(counters.usage)
+
+    # --- executions
+
+    async def add_execution(
+        self,
+        execution: Execution,
+        *,
+        admit: Admitter,
+        now: Millis,
+        request: Request | None = None,
+    ) -> tuple[Execution, Sequence[Execution]] | Request:
+        """Store an execution that a person asked for."""
+        return await self._write(
+            lambda conn: executions.add_execution(
+                conn,
+                self._statements,
+                self._cache,
+                execution,
+                admit=admit,
+                now=now,
+                request=request,
+            )
+        )
+
+    async def get_execution(self, execution_id: str) -> Execution | None:
+        """One execution with its attempts."""
+        return await self._read(lambda conn: executions.get_execution(conn, execution_id))
+
+    async def list_executions(self, query: ExecutionQuery) -> Page[Execution]:
+        """A page of executions with their attempts."""
+        return await self._read(lambda conn: execution_list.list_executions(conn, query))
+
+    async def cancel_executions(
+        self,
+        *,
+        reason: Reason,
+        now: Millis,
+        execution_id: str | None = None,
+        job_id: str | None = None,
+    ) -> Sequence[Execution]:
+        """End one execution, or all live ones of a job, as cancelled."""
+        return await self._write(
+            lambda conn: executions.cancel_executions(
+                conn,
+                self._statements,
+                reason=reason,
+                now=now,
+                execution_id=execution_id,
+                job_id=job_id,
+            )
+        )
+
+    # --- engine
+
+    async def register(self, node: Node) -> None:
+        """Add a node's row."""
+        await self._write(lambda conn: ownership.register(conn, node))
+
+    async def renew(
+        self, incarnation: str, *, now: Millis, ttl: Millis, load: Json = None
+    ) -> Millis | None:
+        """Extend a lease."""
+        return await self._write(
+            lambda conn: ownership.renew(conn, incarnation, now=now, ttl=ttl, load=load)
+        )
+
+    async def leave(self, incarnation: str) -> None:
+        """Remove a node's own row."""
+        await self._write(lambda conn: ownership.leave(conn, incarnation))
+
+    async def nodes(self) -> Sequence[Node]:
+        """All nodes."""
+        return await self._read(ownership.all_nodes)
+
+    async def revoke_lapsed(self, *, now: Millis, by: str) -> Sequence[Node]:
+        """Delete the rows of nodes whose lease ended."""
+        return await self._write(lambda conn: ownership.revoke_lapsed(conn, now=now, by=by))
+
+    async def rescue(
+        self, *, now: Millis, decide: Rescuer, limit: int = 1_000
+    ) -> Sequence[Execution]:
+        """Apply ``decide`` to claimed executions whose owner has no row."""
+        del now  # `decide` knows it
+        return await self._write(
+            lambda conn: ownership.rescue(
+                conn, self._statements, self._cache, decide=decide, limit=limit
+            )
+        )
+
+    async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
+        """Take due fires and due retries for a node."""
+        return await self._write(
+            lambda conn: claim(conn, self._statements, self._cache, request, plan)
+        )
+
+    async def owned(self, incarnation: str) -> Sequence[Claim]:
+        """Whatever is claimed by a node."""
+        return await self._read(
+            lambda conn: ownership.owned(conn, self._statements, self._cache, incarnation)
+        )
+
+    async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that are still claimed by a node."""
+        return await self._read(lambda conn: ownership.still_owned(conn, incarnation, ids))
+
+    async def give_back(self, incarnation: str, ids: Sequence[str], *, now: Millis) -> None:
+        """Make claimed executions of this node pending again."""
+        del now  # nothing of it is kept
+        await self._write(lambda conn: ownership.give_back(conn, incarnation, ids))
+
+    async def record(
+        self, incarnation: str, results: Sequence[Execution], *, now: Millis, void: Voider
+    ) -> Recorded:
+        """Store what came of executions that this node owns."""
+        return await self._write(
+            lambda conn: record(
+                conn, self._statements, self._cache, incarnation, results, now=now, void=void
+            )
+        )
+
+    # --- upkeep and statistics
+
+    async def delete_history(self, *, before: Millis, limit: int) -> int:
+        """Delete ended executions with a fire time before an instant."""
+        return await self._write(
+            lambda conn: history.delete_history(conn, before=before, limit=limit)
+        )
+
+    async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
+        """What ``/stats`` shows."""
+        del now  # nothing of it is in the future but timers
+        return await self._read(
+            lambda conn: stats(conn, self._cache, since=since, next_fires=next_fires)
+        )
+
+    # --- threads
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._runner.write(lambda: self._db.write(work))
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._runner.read(lambda: self._db.read(work))

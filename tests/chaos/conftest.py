@@ -1,0 +1,78 @@
+"""Processes for one test, ended with it; and the counts that the scenarios saw."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.process import Receiver, Tocsin
+
+NodeFactory = Callable[..., Tocsin]
+
+
+def seeds(count: int) -> pytest.MarkDecorator:
+    """So many runs with different random decisions; ``TOCSIN_TEST_SCALE`` multiplies them.
+
+    ``TOCSIN_TEST_SEED`` runs that one alone.
+    """
+    chosen = os.environ.get("TOCSIN_TEST_SEED")
+    if chosen is not None:
+        return pytest.mark.parametrize("seed", [int(chosen)])
+    scale = float(os.environ.get("TOCSIN_TEST_SCALE", "1"))
+    return pytest.mark.parametrize("seed", range(max(1, round(count * scale))))
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """A receiver of the calls."""
+    process = Receiver(tmp_path)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NodeFactory]:
+    """Makes nodes (not started) that end with the test and must never have shown a traceback."""
+    made: list[Tocsin] = []
+    request.node.tocsin_nodes = made
+
+    def make(*, home: Path = tmp_path, env: dict[str, str] | None = None, **options: Any) -> Tocsin:
+        # A short lease, so that rescue comes soon; everything else as it is by default.
+        short = {"TOCSIN_LEASE_TTL": "2s", "TOCSIN_HEARTBEAT_INTERVAL": "500ms"}
+        name = f"node-{len(made)}"
+        made.append(Tocsin(home, env=short if env is None else env, **{"name": name, **options}))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+    for one in made:
+        log = one.whole_log()
+        at = log.find("Traceback")
+        assert at < 0, f"a traceback in the log:\n{log[max(0, at - 500) : at + 4_000]}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Show the end of the nodes' logs with a failure."""
+    report = yield
+    if report.failed:
+        for one in getattr(item, "tocsin_nodes", ()):
+            report.sections.append((f"log of {one.log_path.name}", one.whole_log()[-4_000:]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the scenarios counted."""
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "counts"
+    ]
+    if lines:
+        terminalreporter.section("counts seen")
+        for line in lines:
+            terminalreporter.write_line(line)

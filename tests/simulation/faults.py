@@ -1,0 +1,159 @@
+"""A store as a process sees it: answers take time, get lost, or do not come at all."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.support.memory_store import MemoryStore
+from tests.support.virtual_loop import Process
+from tocsin.domain.errors import StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+READS = frozenset(
+    {
+        "get_job",
+        "get_jobs",
+        "list_jobs",
+        "last_planned",
+        "usage",
+        "get_execution",
+        "list_executions",
+        "nodes",
+        "owned",
+        "still_owned",
+        "stats",
+        "open",
+        "close",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fate:
+    """What happens to one call of the store; times in seconds."""
+
+    before: float = 0.0
+    """How long the request is under way."""
+    after: float = 0.0
+    """How long the answer is under way."""
+    fails: bool = False
+    """The request does not arrive."""
+    lost: bool = False
+    """It is done, but the answer does not arrive: a commit of unknown outcome."""
+
+
+Decider = Callable[[Process, str], Fate]
+
+
+def smooth(_process: Process, _method: str) -> Fate:
+    """Nothing goes wrong, in no time."""
+    return Fate()
+
+
+class Faults:
+    """What is wrong with the store at the moment, for all or for some."""
+
+    def __init__(self) -> None:
+        self.decide: Decider = smooth
+        self.down = False
+        """Nobody reaches it."""
+        self.cut: set[str] = set()
+        """Names of the nodes that do not reach it."""
+        self.full = False
+        """Nothing can be written."""
+        self.broken_once: dict[tuple[str, str], list[Fate]] = {}
+        """Scripted fates of the next calls, by node name and method."""
+
+    def heal(self) -> None:
+        """Everything works from now on."""
+        self.decide = smooth
+        self.down = self.full = False
+        self.cut.clear()
+        self.broken_once.clear()
+
+    def script(self, node: str, method: str, *fates: Fate) -> None:
+        """Let the next calls of a method by a node go like this."""
+        self.broken_once.setdefault((node, method), []).extend(fates)
+
+    def fate(self, process: Process, method: str) -> Fate:
+        scripted = self.broken_once.get((process.name, method))
+        if scripted:
+            return scripted.pop(0)
+        return self.decide(process, method)
+
+    def unreachable(self, process: Process) -> bool:
+        return self.down or process.name in self.cut
+
+
+class SimStore:
+    """The port, for one process."""
+
+    def __init__(self, world: "World", process: Process) -> None:
+        self._world = world
+        self._process = process
+        self._inner = MemoryStore(world.state)
+
+    async def _run(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        world, process, faults = self._world, self._process, self._world.faults
+        fate = faults.fate(process, method)
+        world.store_asked(process, method, args)
+        asked_at = world.loop.time()
+        # Always an await before the commit and one after it: two more places to die at.
+        await asyncio.sleep(fate.before)
+        if fate.fails or faults.unreachable(process):
+            await asyncio.sleep(fate.after)
+            raise StoreUnavailable("the store is out of reach")
+        if faults.full and method not in READS:
+            raise StoreFull("no space left")
+        try:
+            result = self._commit(method, args, kwargs)
+        finally:
+            await asyncio.sleep(fate.after)
+        if fate.lost or faults.unreachable(process):
+            world.store_left_unknown(process, method)
+            raise StoreUnavailable("the answer of the store was lost")
+        world.store_answered(process, method, args, kwargs, result, asked_at)
+        return result
+
+    def _commit(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._world.acting = (self._process, method, args, kwargs)
+        work: Coroutine[Any, Any, Any] = getattr(self._inner, method)(*args, **kwargs)
+        try:
+            work.send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError(f"{method} of the memory store is not atomic")
+
+
+def _method(name: str) -> Any:
+    async def method(self: SimStore, *args: Any, **kwargs: Any) -> Any:
+        return await self._run(name, args, kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in dir(MemoryStore):
+    if not _name.startswith("_"):
+        setattr(SimStore, _name, _method(_name))
+
+
+def random_fates(rng: random.Random, *, slow: float, fails: float, lost: float) -> Decider:
+    """Some requests take long, some fail, some answers are lost: each with a probability."""
+
+    def decide(_process: Process, _method: str) -> Fate:
+        def delay() -> float:
+            if rng.random() >= slow:
+                return rng.choice((0.0, 0.0, 0.0005, 0.002))
+            return rng.choice((0.005, 0.02, 0.1, 0.4, 1.5))
+
+        luck = rng.random()
+        return Fate(
+            before=delay(), after=delay(), fails=luck < fails, lost=fails <= luck < fails + lost
+        )
+
+    return decide

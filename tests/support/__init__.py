@@ -1,0 +1,1 @@
+"""Tools that tests and benchmarks share: real processes, and an independent receiver."""
