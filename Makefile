@@ -20,7 +20,7 @@ SYNCED := .venv/.synced
 
 help:  ## Show what there is
 	@echo "Tocsin: what make can do here"
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'ARGS="…" is handed on: make run ARGS="--port 9000", make test ARGS="-k cli -x"'
 

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = reference()
     present = TARGET.read_text("utf-8") if TARGET.exists() else ""
     if present == wanted:
+        print(f"{TARGET.name} is up to date")
         return 0
     if check:
         print(f"{TARGET.name} is out of date: run `make docs`", file=sys.stderr)

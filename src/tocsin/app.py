@@ -48,7 +48,10 @@ Python's default of 5 ms each of its stretches could make calls leave so much la
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code of the process."""
+    """Serve until SIGTERM or SIGINT; returns the exit code of the process.
+
+    Raises ``InvalidInput`` for a setting that only turns out here to be unusable.
+    """
     configure_logging(
         level=settings.log_level,
         format=settings.log_format,
@@ -60,6 +63,8 @@ def run(settings: Settings) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings))
+    except InvalidInput:
+        raise
     except (TocsinError, OSError) as error:
         code = error.code if isinstance(error, TocsinError) else "os_error"
         log.error("start.failed", code=code, error=str(error))  # noqa: TRY400  # said, not a bug

@@ -97,6 +97,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"target": {"log": ""}}, ("target.log", "too_short")),
     ({"target": {"log": "{{ nme }}"}}, ("target.log", "placeholder")),
     (target(method="GE T"), ("target.method", "pattern")),
+    (target(method="connect"), ("target.method", "invalid")),
     (target(timeout=0), ("target.timeout", "out_of_range")),
     (target(timeout="24h1s"), ("target.timeout", "out_of_range")),
     (target(redirects=11), ("target.redirects", "out_of_range")),

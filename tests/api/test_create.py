@@ -162,7 +162,7 @@ async def test_durations_are_normalised(api: Api, given: Any, shown: str) -> Non
     [
         {"url": "http://[::1]:8080/x", "body_text": "hello"},
         {"url": "https://münchen.example/ä?ö=ü", "body_base64": "aGVsbG8="},
-        {"url": "HTTPS://Example.com", "method": "delete", "body": [1, None, "x"]},
+        {"url": "HTTPS://Example.com", "method": "m-search", "body": [1, None, "x"]},
         {"url": "https://example.com/{{ job_name }}", "body": {"at": "{{ fire_time }}"}},
         {"url": "https://example.com", "headers": {"X-Id": "{{ execution_id }}", "x-y": "é\t1"}},
         {"url": "https://example.com", "body": False},

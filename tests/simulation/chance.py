@@ -185,7 +185,7 @@ class Chance:
         node = self._victim()
         if node is None:
             return
-        node.dies_at_step = node.steps + self.rng.randrange(60)
+        node.after_steps(self.rng.randrange(60), node.kill)
         await self.world.sleep(3.0)
         node.kill()
         await self._start_again(node)

@@ -63,8 +63,9 @@ def segments(world: World, job_id: str) -> list[Segment]:
         if job_id in commit.jobs or job_id in commit.timers:
             changed = world_job(commit, job_id)
             if job is not None and first is not None:
-                # A change holds from when it was decided, however slow the store is.
-                at = commit.now if changed is None else changed.updated_at
+                # A change holds from when it was decided, however slow the store is. (A clock
+                # that was set back does not set back ``updated_at``.)
+                at = commit.now if changed is None else min(commit.now, changed.updated_at)
                 found.append(Segment(job, first, timer, at))
             job = changed or job
             if job_id in commit.timers:
@@ -436,7 +437,7 @@ def jobs_without_fires_are_completed(world: World) -> Iterator[str]:
 
 def calm_worlds_are_on_time(world: World) -> Iterator[str]:
     """Where nothing went wrong, first calls leave at their instant."""
-    if not world.calm:
+    if not world.calm or world.faults.ever:
         return
     for call in world.receiver.calls:
         row = world.state.executions[call.execution_id]

@@ -65,6 +65,8 @@ class Faults:
         """Names of the nodes that do not reach it."""
         self.full = False
         """Nothing can be written."""
+        self.ever = False
+        """Whether anything ever went wrong."""
         self.broken_once: dict[tuple[str, str], list[Fate]] = {}
         """Scripted fates of the next calls, by node name and method."""
 
@@ -81,12 +83,14 @@ class Faults:
 
     def fate(self, process: Process, method: str) -> Fate:
         scripted = self.broken_once.get((process.name, method))
-        if scripted:
-            return scripted.pop(0)
-        return self.decide(process, method)
+        fate = scripted.pop(0) if scripted else self.decide(process, method)
+        self.ever = self.ever or fate != Fate()
+        return fate
 
     def unreachable(self, process: Process) -> bool:
-        return self.down or process.name in self.cut
+        found = self.down or process.name in self.cut
+        self.ever = self.ever or found
+        return found
 
 
 class SimStore:
@@ -108,6 +112,7 @@ class SimStore:
             await asyncio.sleep(fate.after)
             raise StoreUnavailable("the store is out of reach")
         if faults.full and method not in READS:
+            faults.ever = True
             raise StoreFull("no space left")
         try:
             result = self._commit(method, args, kwargs)

@@ -135,6 +135,7 @@ class SimNode(Process):
         super().kill()
 
     def pause(self) -> None:
+        self.world.calm = False
         self.world.note("paused", self.name)
         super().pause()
 
@@ -182,6 +183,7 @@ class World:
         ``test_scenarios.test_a_change_is_decided_on_the_timer_as_it_is``."""
         self.news_delay: Callable[[], float | None] = lambda: 0.001
         """How long news takes to another node; ``None``: it is lost."""
+        self.claims_asked = 0
         self.over = False
         self.trace: list[str] | None = [] if trace else None
         self._digest = hashlib.blake2b(digest_size=16)
@@ -236,6 +238,10 @@ class World:
     def start_node(self, name: str = "a", **options: Any) -> SimNode:
         """Start a node; times of the options are in milliseconds."""
         self.note("start", name)
+        if options.get("max_in_flight", 1_000) < 1_000 or any(
+            one.name == name for one in self.nodes
+        ):
+            self.calm = False  # It has limits to wait for, or was away.
         node = SimNode(self, name, options)
         self.nodes.append(node)
         return node
@@ -280,7 +286,9 @@ class World:
     def store_asked(self, process: Process, method: str, args: tuple[Any, ...]) -> None:
         assert isinstance(process, SimNode)
         self.check_limits(process)
-        if method == "register":
+        if method == "claim":
+            self.claims_asked += 1
+        elif method == "register":
             self.incarnations[args[0].incarnation] = Incarnation(node=process)
 
     def store_answered(
@@ -543,7 +551,7 @@ class World:
         self.receiver.script = lambda _claim: _QUICK
         self.receiver.by_job.clear()
         for node in self.living:
-            node.dies_at_step = None
+            node.never_mind()
             if node.paused:
                 node.resume()
         if not self.living:

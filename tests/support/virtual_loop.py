@@ -44,7 +44,7 @@ class Process:
         self.died_at: float | None = None
         self.steps = 0
         """Callbacks run so far: each ends at an await, so each count is a place to die at."""
-        self.dies_at_step: int | None = None
+        self._at_step: tuple[int, Callable[[], None]] | None = None
         self.parked: list[asyncio.Handle] = []
         """Callbacks that are to run when it goes on; those of a dead one never do."""
         self.context = contextvars.copy_context()
@@ -91,6 +91,21 @@ class Process:
         for answer in tuple(self._outside):
             if not answer.done():
                 answer.set_exception(ConnectionResetError(self.name))
+
+    def after_steps(self, count: int, action: Callable[[], None]) -> None:
+        """Do something to it from outside as soon as it has run so many more callbacks."""
+        self._at_step = (self.steps + count, action)
+
+    def never_mind(self) -> None:
+        """Forget ``after_steps``."""
+        self._at_step = None
+
+    def stepped(self) -> None:
+        """One more callback of it has run."""
+        if self._at_step is not None and self.steps >= self._at_step[0]:
+            action = self._at_step[1]
+            self._at_step = None
+            action()
 
     def pause(self) -> None:
         """Let nothing of it run until ``resume``."""
@@ -189,12 +204,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._since_progress > SPIN:
             raise Spinning(f"{SPIN} callbacks ran at {self._time}; the last was {handle!r}")
         handle._run()
-        if (
-            process is not None
-            and process.dies_at_step is not None
-            and process.steps >= process.dies_at_step
-        ):
-            process.kill()
+        if process is not None and process.alive:
+            process.stepped()
 
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any

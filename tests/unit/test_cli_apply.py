@@ -35,10 +35,14 @@ class Jobs:
             api.on("GET", f"/jobs/{name}", self.get)
             api.on("PUT", f"/jobs/{name}", self.put)
         api.on("POST", "/jobs:batch", self.batch)
+        api.on("GET", "/jobs", self.list)
 
     def get(self, asked: Asked) -> Answer:
         job = self.jobs.get(asked.path.removeprefix("/jobs/"))
         return problem(404, "There is no such thing") if job is None else Answer(job)
+
+    def list(self, asked: Asked) -> Answer:
+        return Answer({"items": list(self.jobs.values()), "next_cursor": None})
 
     def put(self, asked: Asked) -> Answer:
         with self.lock:
@@ -147,6 +151,32 @@ def test_where_a_batch_is_refused_as_a_whole_each_job_says_why(
     shown = capsys.readouterr().out
     assert "failed     job-10\n           10 jobs is the limit\n" in shown
     assert "10 created, 2 failed" in shown
+
+
+def test_with_many_jobs_what_exists_is_listed_and_only_failures_are_shown(
+    api: FakeApi, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "SHOWN", 60)
+    names = ["bad", *(f"job-{n}" for n in range(60))]
+    jobs = Jobs(api, names)
+    jobs.jobs["job-5"] = {**definition("job-5"), "version": 7}
+    path = file_of(tmp_path, *map(definition, names))
+    assert api.tocsin("jobs", "apply", "-f", path) == 2
+    assert capsys.readouterr().out == (
+        "failed     bad\n           schedule.every: is odd\n59 created, 1 unchanged, 1 failed\n"
+    )
+    assert api.calls() == ["GET /jobs", "POST /jobs:batch", "POST /jobs:batch", "PUT /jobs/job-5"]
+
+
+def test_few_jobs_are_not_looked_for_among_a_million_others(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "MANY", 2)
+    monkeypatch.setattr(applying, "LISTED_AT_MOST", 3)
+    jobs = Jobs(api, ["a", "b"])
+    jobs.jobs = {f"x-{n}": {"name": f"x-{n}"} for n in range(9)}
+    assert api.tocsin("jobs", "apply", "-f", file_of(tmp_path, *map(definition, "ab"))) == 0
+    assert sorted(api.calls()[:3]) == ["GET /jobs", "GET /jobs/a", "GET /jobs/b"]
 
 
 def test_it_ends_where_the_server_goes_away(api: FakeApi, tmp_path: Path) -> None:

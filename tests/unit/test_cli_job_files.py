@@ -30,6 +30,8 @@ B = A.replace("name: a", "name: b")
 @pytest.mark.parametrize(
     "text",
     [
+        '{"name": "a", "schedule": {"every": "15m"}, "target": {"log": "hi"}}\n'
+        '{"name": "b", "schedule": {"every": "15m"}, "target": {"log": "hi"}}\n',
         f"{A}---\n{B}",
         f"---\n{A}---\n{B}---\n",
         "- {name: a, schedule: {every: 15m}, target: {log: hi}}\n"

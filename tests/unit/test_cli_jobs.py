@@ -69,18 +69,18 @@ def test_list_passes_its_filters_on(api: FakeApi) -> None:
 def test_list_goes_through_the_pages(api: FakeApi, capsys: Captured) -> None:
     def page(asked: Asked) -> Answer:
         start = int(asked.query.get("cursor", ["0"])[0])
-        stop = min(start + int(asked.query["limit"][0]), 450)
+        stop = min(start + int(asked.query["limit"][0]), 1150)
         items = [a_job(f"job-{number}") for number in range(start, stop)]
-        return Answer({"items": items, "next_cursor": str(stop) if stop < 450 else None})
+        return Answer({"items": items, "next_cursor": str(stop) if stop < 1150 else None})
 
     api.on("GET", "/jobs", page)
     assert api.tocsin("jobs", "list", "--all", "--json") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [json.loads(line)["name"] for line in lines] == [f"job-{n}" for n in range(450)]
-    assert api.tocsin("jobs", "list", "-n", "210") == 0
+    assert [json.loads(line)["name"] for line in lines] == [f"job-{n}" for n in range(1150)]
+    assert api.tocsin("jobs", "list", "-n", "510") == 0
     captured = capsys.readouterr()
-    assert len(captured.out.splitlines()) == 211
-    assert captured.err == "the first 210; --all shows all\n"
+    assert len(captured.out.splitlines()) == 511
+    assert captured.err == "the first 510; --all shows all\n"
 
 
 def test_an_empty_list_says_so(api: FakeApi, capsys: Captured) -> None:

@@ -40,10 +40,10 @@ async def read_json(request: Request, limit: int) -> Any:
 
 
 async def read_optional_json(request: Request, limit: int) -> Any:
-    """The same, and ``None`` where there is no body."""
+    """The same, and an empty object where there is no body."""
     raw = await read_bytes(request, limit)
     if not raw.strip():
-        return None
+        return {}
     _check_media_type(request)
     return parse_json(raw)
 

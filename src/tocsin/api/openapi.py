@@ -48,6 +48,25 @@ _PROBLEMS = {
     507: "A limit is reached, or the disk is full",
 }
 
+_JOB = {
+    "schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"},
+    "target": {
+        "url": "https://example.com/hook",
+        "headers": {"X-Team": "ops"},
+        "body": {"report": "nightly", "fire_time": "{{ fire_time }}"},
+    },
+    "retry": {"max_attempts": 5},
+    "tags": ["reports"],
+}
+_EXAMPLES: Mapping[str, Any] = {
+    "JobIn": _JOB,
+    "JobPatch": {"schedule": {"every": "15m"}, "tags": ["reports", "often"]},
+    "BatchIn": {"jobs": [_JOB, {"schedule": {"every": "15m"}, "target": {"log": "tick"}}]},
+    "TriggerIn": {"body": {"report": "by hand"}},
+    "PreviewIn": {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}, "count": 5},
+}
+"""For people to start from, and for schemathesis to get in with."""
+
 ETAG: Mapping[str, Any] = {
     "ETag": {"description": "The job's version, quoted", "schema": {"type": "string"}}
 }
@@ -102,9 +121,10 @@ def takes(
     """What a route is sent besides its path and query: a body, and headers."""
     extra: dict[str, Any] = {}
     if shape is not None:
+        content = {"schema": ref(shape), "example": _EXAMPLES[shape]}
         extra["requestBody"] = {
             "required": required,
-            "content": {one: {"schema": ref(shape)} for one in media},
+            "content": dict.fromkeys(media, content),
         }
     if headers:
         extra["parameters"] = [dict(one) for one in headers]

@@ -33,6 +33,7 @@ TITLES = {
     "already_ended": "The execution has ended",
     "already_exists": "The job exists already",
     "capacity_exceeded": "A limit is reached",
+    "conflict": "The present state forbids it",
     "contended": "Too many changes at once",
     "idempotency_key_reused": "The idempotency key was used for another request",
     "internal_error": "Something went wrong inside Tocsin",
@@ -102,8 +103,8 @@ def problem(
     return Response(dumps(body), status, dict(headers or {}), MEDIA_TYPE)
 
 
-def of_error(error: TocsinError) -> Response:
-    """The answer to one of Tocsin's own errors."""
+def of_error(error: TocsinError, *, reading: bool = False) -> Response:
+    """The answer to one of Tocsin's own errors; ``reading``: nothing was to be changed."""
     match error:
         case InvalidInput():
             return _invalid(error.problems)
@@ -114,13 +115,10 @@ def of_error(error: TocsinError) -> Response:
         case CapacityExceeded() | StoreFull():
             return problem(507, error.code, str(error))
         case StoreUnavailable():
-            return problem(
-                503,
-                error.code,
-                "the store did not answer; a change may or may not have been made, "
-                "so repeat it with the same Idempotency-Key",
-                headers={"Retry-After": RETRY_AFTER},
-            )
+            detail = "the store did not answer; try again"
+            if not reading:
+                detail += " (the change may have been made: the same Idempotency-Key makes sure)"
+            return problem(503, error.code, detail, headers={"Retry-After": RETRY_AFTER})
     log.error("api.store_failed", code=error.code, error=str(error))
     return internal()
 
@@ -150,12 +148,14 @@ def _invalid(errors: Sequence[FieldProblem]) -> Response:
 def install(app: FastAPI, rejected: Callable[[str], None]) -> None:
     """Answer every error of the application; ``rejected`` hears which limit was reached."""
 
-    async def on_tocsin_error(_: Request, error: Exception) -> Response:
+    async def on_tocsin_error(request: Request, error: Exception) -> Response:
         if isinstance(error, CapacityExceeded):
             rejected(error.limit)
         if isinstance(error, StoreFull):
             rejected("disk")
-        return of_error(error) if isinstance(error, TocsinError) else internal()
+        if not isinstance(error, TocsinError):
+            return internal()
+        return of_error(error, reading=request.method == "GET")
 
     async def on_refused(_: Request, error: Exception) -> Response:
         if not isinstance(error, Refused):

@@ -27,8 +27,14 @@ FEW = 10
 AT_ONCE = 4
 """Calls under way at the same time."""
 
+MANY = 50
+"""From so many jobs on, what exists is looked up by listing instead of one by one."""
+
+LISTED_AT_MOST = 20
+"""Jobs that are listed at most for each that is looked for."""
+
 SHOWN = 200
-"""With more jobs than this, those that stay as they are get no line of their own."""
+"""With more jobs than this, only those that failed get a line of their own."""
 
 
 class Outcome(StrEnum):
@@ -79,8 +85,9 @@ def apply(
 ) -> None:
     """Create or change jobs so that they are as a file has them, by name.
 
-    The file holds a job, a list of jobs, {"jobs": […]}, or several YAML documents. Jobs that are
-    not in it are left alone. What 'jobs show --json' prints can be applied again.
+    The file holds a job, a list of jobs, {"jobs": […]}, several YAML documents, or one JSON value
+    per line. Jobs that are not in it are left alone. What 'jobs list --json' prints can be
+    applied again.
     """
     from tocsin.cli.client import Client
     from tocsin.cli.job_files import read_jobs
@@ -114,18 +121,33 @@ class Applying:
         """What became of each, in order; only an unreachable server ends it early."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
-                existing = dict(zip(_names(jobs), pool.map(self._find, jobs), strict=True))
+                known = self._list(jobs) if len(jobs) >= MANY else None
+                if known is None:
+                    known = dict(zip(_names(jobs), pool.map(self._find, jobs), strict=True))
+                existing = known
                 if self._dry_run:
-                    return [self._compare(job, existing[job["name"]]) for job in jobs]
-                new = [job for job in jobs if existing[job["name"]] is None]
+                    return [self._compare(job, existing.get(job["name"])) for job in jobs]
+                new = [job for job in jobs if existing.get(job["name"]) is None]
                 done_new = self._create(new) if len(new) > FEW else {}
                 rest = [job for job in jobs if job["name"] not in done_new]
-                done_rest = pool.map(lambda job: self._put(job, existing[job["name"]]), rest)
+                done_rest = pool.map(lambda job: self._put(job, existing.get(job["name"])), rest)
                 results = done_new | {applied.name: applied for applied in done_rest}
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return [results[name] for name in _names(jobs)]
+
+    def _list(self, jobs: Sequence[Definition]) -> dict[str, Definition | None] | None:
+        """Those that exist, by name; ``None`` where the server has too many others."""
+        names = set(_names(jobs))
+        found: dict[str, Definition | None] = {}
+        limit = LISTED_AT_MOST * len(jobs)
+        seen = 0
+        for job in self._client.pages("/jobs", limit=limit, sort="name"):
+            seen += 1
+            if job["name"] in names:
+                found[job["name"]] = job
+        return found if seen < limit else None
 
     def _find(self, job: Definition) -> Definition | None:
         from tocsin.cli.client import job_path
@@ -242,7 +264,7 @@ def _print(done: Sequence[Applied], *, dry_run: bool) -> None:
 
     out = console()
     for applied in done:
-        if applied.outcome is Outcome.UNCHANGED and len(done) > SHOWN:
+        if applied.outcome is not Outcome.FAILED and len(done) > SHOWN:
             continue
         line = Text(f"{applied.outcome:<9}", style=_STYLES[applied.outcome])
         line.append(f"  {applied.name}", style="default")

@@ -15,7 +15,7 @@ import httpx
 from tocsin.cli.failure import CommandFailed, ExitCode
 
 API = "/api/v1"
-PAGE = 200
+PAGE = 500
 """Items that are asked for at once."""
 
 _CONNECT = 5.0

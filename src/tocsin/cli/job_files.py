@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ ANSWER_FIELDS = (
 def read_jobs(path: str) -> list[dict[str, Any]]:
     """The jobs of a file (``-``: standard input), each with a name of its own.
 
-    A document is a job, a list of jobs, or ``{"jobs": […]}``; YAML may hold several documents.
+    A document is a job, a list of jobs, or ``{"jobs": […]}``; a file may hold several documents.
     Raises ``CommandFailed`` (usage), naming the place.
     """
     where = "standard input" if path == "-" else path
@@ -55,10 +56,8 @@ def _unusable(message: str) -> CommandFailed:
 
 def _documents(text: str, where: str) -> list[Any]:
     if text.lstrip().startswith(("{", "[")):
-        try:
-            return [json.loads(text, object_pairs_hook=_no_repetition)]
-        except ValueError:
-            pass  # YAML knows this form too, also for several documents
+        with suppress(ValueError, RecursionError):  # YAML says better where it goes wrong
+            return _json_values(text)
     try:
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
@@ -67,6 +66,20 @@ def _documents(text: str, where: str) -> list[Any]:
         raise _unusable(f"{where}{place}: {error.problem or error}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise _unusable(f"{where} is neither JSON nor YAML: {error}") from None
+
+
+def _json_values(text: str) -> list[Any]:
+    """One JSON value, or several after each other, such as a job in each line."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_repetition)
+    values = []
+    text = text.strip()
+    at = 0
+    while at < len(text):
+        value, at = decoder.raw_decode(text, at)
+        values.append(value)
+        while text[at : at + 1].isspace():
+            at += 1
+    return values
 
 
 def _items(documents: list[Any], where: str) -> Iterator[Any]:

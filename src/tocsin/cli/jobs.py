@@ -178,7 +178,7 @@ def delete(
     if not yes and sys.stdin.isatty() and sys.stdout.isatty():
         what = jobs[0] if len(jobs) == 1 else f"{len(jobs)} jobs"
         if not typer.confirm(f"Delete {what}?"):
-            raise typer.Exit(int(ExitCode.INTERRUPTED))
+            raise CommandFailed("nothing was deleted")
     with Client(server) as client:
 
         def delete_one(ref: str) -> None:

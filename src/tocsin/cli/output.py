@@ -156,9 +156,7 @@ def outcome(execution: Mapping[str, Any], now: Millis) -> Text:
     if name == "succeeded":
         extra = str(execution.get("http_status") or "")
     elif name == "failed":
-        kind = execution.get("error_kind") or ""
-        extra = str(execution.get("http_status")) if kind == "http_status" else kind
-        extra = extra or execution.get("reason") or ""
+        extra = cause(execution) or execution.get("reason") or ""
     elif name in ("skipped", "cancelled"):
         extra = execution.get("reason") or ""
         if count := execution.get("skipped_count"):
@@ -168,6 +166,12 @@ def outcome(execution: Mapping[str, Any], now: Millis) -> Text:
         if at := execution.get("available_at"):
             extra += f" {relative(at, now)}"
     return text.append(f" {extra}") if extra else text
+
+
+def cause(execution: Mapping[str, Any]) -> str:
+    """Why the last attempt failed: a status code or an error kind."""
+    kind = execution.get("error_kind") or ""
+    return str(execution.get("http_status")) if kind == "http_status" else str(kind)
 
 
 def schedule_words(schedule: Mapping[str, Any]) -> str:
@@ -207,34 +211,42 @@ def ago(instant: str | None, now: Millis) -> str:
     return short_span(now - parse_instant(instant)) if instant else ""
 
 
-def _width(cell: str | Text) -> int:
-    return cell_len(cell if isinstance(cell, str) else cell.plain)
+_PHASES = (
+    ("DNS", "dns_ms"),
+    ("CONNECT", "connect_ms"),
+    ("TLS", "tls_ms"),
+    ("FIRST BYTE", "first_byte_ms"),
+)
 
 
-def listing_of_attempts(attempts: Sequence[dict[str, Any]]) -> Listing:
-    """The attempts of an execution with the phases of each call."""
+def listing_of_attempts(attempts: Sequence[Mapping[str, Any]]) -> Listing:
+    """The attempts of an execution, with the phases that their calls went through."""
+    timings = [attempt.get("timings") or {} for attempt in attempts]
+    phases = [
+        (name, phase)
+        for name, phase in _PHASES
+        if any(timing.get(phase) is not None for timing in timings)
+    ]
+    measured = [name for name, _ in phases]
     table = Listing(
-        "#", "STARTED", "RESULT", "DNS", "CONNECT", "TLS", "FIRST BYTE", "TOTAL", "NODE", "ERROR",
-        flexible=("ERROR", "NODE"), right=("#", "DNS", "CONNECT", "TLS", "FIRST BYTE", "TOTAL"),
-    )  # fmt: skip
-    for attempt in attempts:
-        timings = attempt.get("timings") or {}
-        kind = attempt.get("error_kind")
-        status = str(attempt.get("http_status") or "")
-        result = Text(status or "ok", style="green")
-        if kind:
-            result = Text(status if kind == "http_status" else str(kind), style="red")
-        phases = [
-            milliseconds(timings.get(phase))
-            for phase in ("dns_ms", "connect_ms", "tls_ms", "first_byte_ms")
-        ]
+        *("#", "STARTED", "RESULT", *measured, "TOTAL", "NODE", "ERROR"),
+        flexible=("ERROR", "NODE"),
+        right=("#", *measured, "TOTAL"),
+    )
+    for attempt, timing in zip(attempts, timings, strict=True):
+        failed = bool(attempt.get("error_kind"))
+        result = cause(attempt) if failed else str(attempt.get("http_status") or "ok")
         table.add(
             str(attempt.get("number")),
             str(attempt.get("started_at"))[11:],
-            result,
-            *phases,
+            Text(result, style="red" if failed else "green"),
+            *(milliseconds(timing.get(phase)) for _, phase in phases),
             milliseconds(attempt.get("duration_ms")),
             str(attempt.get("node") or ""),
             str(attempt.get("error") or ""),
         )
     return table
+
+
+def _width(cell: str | Text) -> int:
+    return cell_len(cell if isinstance(cell, str) else cell.plain)

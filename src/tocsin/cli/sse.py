@@ -54,7 +54,7 @@ def follow(
     params: Mapping[str, Any],
     connected: Callable[[bool], None],
     lost: Callable[[str], None],
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] | None = None,
 ) -> Iterator[Event]:
     """Events without end; where the connection breaks it is made again, from the last event on.
 
@@ -89,5 +89,5 @@ def follow(
             if first or failure.exit_code not in (ExitCode.FAILED, ExitCode.UNREACHABLE):
                 raise
             lost(failure.message)
-        sleep(wait)
+        (sleep or time.sleep)(wait)
         wait = min(wait * 2, LONGEST_WAIT)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 REMEMBERED = 10_000
 """Outcomes that are kept in mind, so that none is printed twice."""
 
+REST = 82
+"""Characters of a line without the name of its job, up to the id."""
+
 SHORTEST_ERROR = 16
 """Characters below which the message of an error is not worth its place."""
 
@@ -88,8 +91,8 @@ class Tailing:
         wanted = [state for state in self._states if state in _ENDED] or list(_ENDED)
         recent = self._client.pages("/executions", limit=count, job=self._job, state=wanted)
         ended = sorted(recent, key=lambda execution: execution.get("finished_at") or "")
-        widths = [len(execution.get("job_name") or "") for execution in ended]
-        self._name_width = min(max([self._name_width, *widths]), 30)
+        names = [str(execution.get("job_name")) for execution in ended]
+        self._name_width = max([self._name_width, *map(len, names)])
         for execution in ended:
             self._show(execution)
 
@@ -147,14 +150,20 @@ class Tailing:
         """The line; what does not fit any more is left out, the id last."""
         from rich.text import Text
 
-        from tocsin.cli.output import late, one_line, outcome, took
+        from tocsin.cli.output import UNLIMITED, cause, late, one_line, outcome, took
         from tocsin.cli.times import now_ms
 
         name = str(execution.get("job_name") or execution.get("job_id"))
-        self._name_width = min(max(self._name_width, len(name)), 30)
+        self._name_width = max(self._name_width, len(name))
         line = Text(_clock(execution), style="dim").append("  ")
-        line.append(f"{name:<{self._name_width}}  ", style="default")
-        result = outcome(execution, now_ms())
+        shown = Text(name)
+        most = width if width >= UNLIMITED else max(12, min(30, width - REST))
+        shown.truncate(min(self._name_width, most), overflow="ellipsis", pad=True)
+        line.append_text(shown).append("  ")
+        if execution.get("finished_at") is None:
+            result = Text(f"retrying {cause(execution)}", style="yellow")
+        else:
+            result = outcome(execution, now_ms())
         result.pad_right(max(0, 18 - result.cell_len))
         line.append_text(result)
         line.append(f"  {took(execution):>7}")

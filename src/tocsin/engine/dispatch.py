@@ -82,6 +82,8 @@ class Dispatcher:
         self._bus = bus
         self._node_name = node_name
         self._max_held = max_held
+        # The same part of the memory as of the call slots.
+        self._max_held_per_lane = max(1, max_held * max_per_lane // max_in_flight)
         self._claims = HeldClaims()
         self._lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -114,6 +116,14 @@ class Dispatcher:
         return max(0, self._max_held - len(self._claims))
 
     @property
+    def ahead_limit(self) -> int:
+        """How many claims may come ahead at once: a part of the memory at most.
+
+        So that none fills all of it with claims of one lane before that is seen to be crowded.
+        """
+        return min(self.room, max(1, self._max_held // 8))
+
+    @property
     def free_slots(self) -> int:
         """How many calls could start at once, for claims that must not wait."""
         return min(self._lanes.free_slots, self.room)
@@ -125,10 +135,10 @@ class Dispatcher:
     def saturated_lanes(self) -> frozenset[int]:
         """Lanes for which nothing should be claimed ahead either.
 
-        Those with a refill of calls waiting, and those whose claims fill half of the memory:
-        what waits for a target that hangs must leave room for the others.
+        Those with a refill of calls waiting, and those whose claims fill their share of the
+        memory: what waits for a target that hangs must leave room for the others.
         """
-        return self._lanes.saturated() | self._claims.crowded(max(1, self._max_held // 2))
+        return self._lanes.saturated() | self._claims.crowded(self._max_held_per_lane)
 
     def note_limited(self, *, by_room: bool) -> None:
         """Ask for ``on_room`` to be called when there is room for what there was none for.
@@ -158,6 +168,10 @@ class Dispatcher:
             yield taking
         finally:
             self._takings.remove(taking)
+
+    def holds(self, execution_id: str) -> bool:
+        """Whether this claim is held, in whatever stage."""
+        return execution_id in self._claims
 
     def hold(self, claims: Sequence[Claim]) -> None:
         """Take over claims; those that are held already are left alone."""

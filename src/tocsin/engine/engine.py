@@ -192,7 +192,7 @@ class Engine:
             # Claims whose commit looked failed: nobody adopted them, so none has started.
             owned = [claim.execution.id for claim in await self._store.owned(incarnation)]
             await self._give_back(
-                incarnation, [one for one in owned if one not in self.recorder.unstorable]
+                incarnation, [one for one in owned if not self.dispatcher.holds(one)]
             )
             await self._store.leave(incarnation)
         except StoreError as error:

@@ -54,6 +54,8 @@ class FireLoop:
         self._troubles = Troubles("fire", meter)
         self.last_step = float("-inf")
         """When a claim last succeeded, on the monotonic clock."""
+        self._slots = BATCH
+        """How many call slots are filled with one claim; few where a lane turns most away."""
         self._stopping = False
         dispatcher.on_room = self._wake.set
         dispatcher.on_stray = self._adopt_soon
@@ -81,18 +83,19 @@ class FireLoop:
         if not self._lease.held:
             return now + self._poll
         dispatcher = self._dispatcher
-        ahead, slots = min(BATCH, dispatcher.room), min(BATCH, dispatcher.free_slots)
+        ahead, slots = min(BATCH, dispatcher.ahead_limit), min(self._slots, dispatcher.free_slots)
         full, saturated = dispatcher.full_lanes(), dispatcher.saturated_lanes()
         claimed: list[Claimed] = []
         if full == saturated and ahead + slots <= dispatcher.room:
-            claimed.append(await self._claim(now, ahead, slots, full))
+            if ahead or slots:
+                claimed.append(await self._claim(now, ahead, slots, full))
         else:
             # What must go at its instant first, because that is now.
             if slots:
                 claimed.append(await self._claim(now, 0, slots, full))
             if dispatcher.room:
-                room = min(BATCH, dispatcher.room)
-                claimed.append(await self._claim(now, room, 0, saturated))
+                ahead = min(BATCH, dispatcher.ahead_limit)
+                claimed.append(await self._claim(now, ahead, 0, saturated))
         self.last_step = self._clock.monotonic()
         no_room = not dispatcher.room or not dispatcher.free_slots
         if full or saturated or no_room:
@@ -135,10 +138,14 @@ class FireLoop:
             log_outcomes(claimed.closed)
         if claimed.completed:
             await self._tell_completed(claimed)
-        turned_away = self._dispatcher.turn_away(
-            claim for claim in claimed.claims if claim.execution.exact
-        )
+        need_slots = [claim for claim in claimed.claims if claim.execution.exact]
+        turned_away = self._dispatcher.turn_away(need_slots)
+        if need_slots and not turned_away:
+            self._slots = min(BATCH, 2 * self._slots)
         if turned_away:
+            # They crowd into a lane with few free slots: claiming many of them again and again,
+            # for each slot that gets free, would only be to give them back.
+            self._slots = max(1, 2 * (len(need_slots) - len(turned_away)))
             await self._store.give_back(incarnation, turned_away, now=self._clock.now())
         return claimed
 

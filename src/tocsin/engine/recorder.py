@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from tocsin.domain.errors import Revoked
 from tocsin.domain.execution import Execution
@@ -10,7 +11,7 @@ from tocsin.engine.clock import Clock
 from tocsin.engine.lease import Lease
 from tocsin.engine.loop import Troubles
 from tocsin.engine.meter import Meter
-from tocsin.engine.outcomes import log_outcomes
+from tocsin.engine.outcomes import log, log_outcomes
 from tocsin.store.bus import Bus, ExecutionsChanged
 from tocsin.store.port import Store
 
@@ -35,9 +36,8 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._troubles = Troubles("recorder", meter)
-        self.unstorable: set[str] = set()
-        """Executions of this incarnation whose results the store refuses: their calls were made
-        and must not be made again by it."""
+        self._plain: set[str] = set()
+        """Executions whose results the store refused once, and that are tried without details."""
         self.forget: Callable[[list[str]], None] = lambda _ids: None
         """Told the ids whose results need no more care."""
         self.on_revoked: Callable[[str], None] = lambda _incarnation: None
@@ -56,7 +56,7 @@ class Recorder:
     def clear(self) -> None:
         """Drop what is not stored: its incarnation was revoked."""
         self._waiting.clear()
-        self.unstorable.clear()
+        self._plain.clear()
         self._some.clear()
         self._idle.set()
 
@@ -82,14 +82,39 @@ class Recorder:
         except Revoked:
             self.on_revoked(incarnation)
             return 0
+        refused: set[str] = set()
+        if recorded.rejected:
+            # Most are not ours any more. What still is cannot be stored as it is: it must not be
+            # forgotten, or its call would be made again.
+            refused = await self._store.still_owned(incarnation, recorded.rejected)
         if incarnation != self._lease.incarnation:
             return 0  # Revoked meanwhile; `clear` has emptied the list.
         del self._waiting[: len(batch)]
-        self.forget([execution.id for execution in batch])
+        self.forget([execution.id for execution in batch if execution.id not in refused])
+        if self._plain:
+            self._plain.difference_update(execution.id for execution in recorded.stored)
+        if refused:
+            self._try_plain([execution for execution in batch if execution.id in refused])
         self._meter.recorded(recorded.stored, seconds=self._clock.monotonic() - started)
         log_outcomes(recorded.stored)
         self._bus.publish(ExecutionsChanged(executions=recorded.stored))
         return len(batch)
+
+    def _try_plain(self, refused: list[Execution]) -> None:
+        for execution in refused:
+            if execution.id in self._plain or not execution.attempts:
+                # It stays held, so that it is not called again; a later start will rescue it.
+                self._plain.discard(execution.id)
+                log.error("result.not_storable", execution_id=execution.id)
+                continue
+            self._plain.add(execution.id)
+            last = replace(
+                execution.attempts[-1],
+                error=None if execution.attempts[-1].error is None else "not storable",
+                timings=None,
+                response=None,
+            )
+            self.put(replace(execution, attempts=(*execution.attempts[:-1], last)))
 
     async def run(self) -> None:
         """Store results as they come, for ever."""

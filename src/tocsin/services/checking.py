@@ -30,7 +30,7 @@ _TYPES = {
 _PATTERNS = {
     "name": "is not a name: start with a-z or 0-9, then up to 99 of a-z, 0-9, '.', '_' and '-'",
     "tags": "is not a tag: visible characters without comma, no space at either end",
-    "method": "is not an HTTP method such as POST: up to 20 letters",
+    "method": "is not an HTTP method such as POST: up to 20 letters and dashes",
 }
 
 

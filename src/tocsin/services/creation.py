@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tocsin.domain.errors import CapacityExceeded, FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
+from tocsin.domain.job import Job, JobSpec, JobStatus, LogTarget
+from tocsin.domain.schedule import At, Schedule
 from tocsin.services import lifecycle
 from tocsin.services.checking import MAX_PROBLEMS
 from tocsin.services.definitions import JobDefaults, read_definition
@@ -168,11 +170,13 @@ class JobCreation:
         What is refused now may have been fine then: an ``at`` that has passed since.
         """
         if keyed is not None:
-            nothing = Limits(max_jobs=-1, max_bytes=-1)
             try:
-                # The store looks for the key first, and cannot do more than that.
+                # The store looks for the key before anything else, and must not do more: a job
+                # that would exceed the limits sees to that.
                 taken = await self._store.create_jobs(
-                    [], limits=nothing, request=keyed.request([], self._now())
+                    [_no_job()],
+                    limits=Limits(max_jobs=-1, max_bytes=-1),
+                    request=keyed.request([], self._now()),
                 )
             except CapacityExceeded:
                 taken = None
@@ -208,6 +212,22 @@ def _of_first(error: InvalidInput) -> InvalidInput:
             for problem in error.problems
         ]
     )
+
+
+def _no_job() -> NewJob:
+    """A job that is never stored."""
+    spec = JobSpec(schedule=Schedule(kind=At(instant=0)), target=LogTarget(text=""))
+    nil = "00000000-0000-0000-0000-000000000000"
+    job = Job(
+        id=nil,
+        name=nil,
+        spec=spec,
+        status=JobStatus.ACTIVE,
+        version=1,
+        created_at=0,
+        updated_at=0,
+    )
+    return NewJob(job=job, timer=None)
 
 
 def _fresh(new: NewJob) -> JobView:

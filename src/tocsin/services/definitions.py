@@ -193,6 +193,8 @@ def _read_schedule(
         unbounded = data.get("starts_at") is None and data.get("ends_at") is None
         if unbounded and isinstance(zone, str | None) and isinstance(jitter, str | None):
             return _cron_schedule(cron, zone, jitter)
+    if previous is None and _TEXTS.issuperset(map(type, data.values())):
+        return _schedule_at(tuple(data.items()), now, at_grace)
     return parse_schedule(data, now=now, at_grace=at_grace, previous=previous)
 
 
@@ -202,6 +204,16 @@ _CRON_FIELDS = frozenset({"cron", "timezone", "starts_at", "ends_at", "jitter"})
 @lru_cache(maxsize=4_096)
 def _cron_schedule(cron: str, zone: str | None, jitter: str | None) -> Schedule:
     return parse_schedule({"cron": cron, "timezone": zone, "jitter": jitter}, now=_ANY_TIME)
+
+
+# A batch has one `now`, and many of its jobs the same schedule.
+@lru_cache(maxsize=2_048)
+def _schedule_at(items: tuple[tuple[str, object], ...], now: Millis, at_grace: Millis) -> Schedule:
+    return parse_schedule(dict(items), now=now, at_grace=at_grace)
+
+
+# Values that are equal only if they are the same: 1 == True, but only one of them is a duration.
+_TEXTS = frozenset({str, type(None)})
 
 
 def _read_misfire(data: MisfireIn | None, default: Misfire, problems: Problems) -> Misfire:

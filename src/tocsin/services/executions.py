@@ -105,16 +105,14 @@ class ExecutionService:
 
     # --- asking for one
 
-    async def trigger(self, ref: str, data: object = None, *, key: str | None = None) -> Requested:
+    async def trigger(self, ref: str, data: object, *, key: str | None = None) -> Requested:
         """Ask for an execution now, whatever the schedule says; ``key`` is an idempotency key.
 
-        ``data`` is ``None`` or ``{"body": ...}``. A paused or completed job may be triggered.
+        ``data`` is ``{}`` or ``{"body": ...}``. A paused or completed job may be triggered.
         Raises ``NotFound``, ``InvalidInput``, and ``Conflict`` where the job is cancelled.
         """
         view = await self._job(ref)
         body = _read_trigger(data)
-        if view.job.status is JobStatus.CANCELLED:
-            raise _cancelled(view.job)
         keyed = Keyed.of(self._namespace, f"jobs.trigger:{view.job.id}", key, data)
         now = self._now()
         salt = self._new_id() if key is None else key
@@ -135,8 +133,6 @@ class ExecutionService:
                 code="not_final",
             )
         view = await self._job(before.job_id)
-        if view.job.status is JobStatus.CANCELLED:
-            raise _cancelled(view.job)
         keyed = Keyed.of(self._namespace, f"executions.retry:{before.id}", key, None)
         now = self._now()
         salt = self._new_id() if key is None else key
@@ -167,7 +163,16 @@ class ExecutionService:
 
     async def _add(self, execution: Execution, keyed: Keyed | None, now: Millis) -> Requested:
         request = None if keyed is None else keyed.request([execution.id], now)
-        added = await self._store.add_execution(execution, admit=_admit, now=now, request=request)
+        try:
+            added = await self._store.add_execution(
+                execution, admit=_admit, now=now, request=request
+            )
+        except Conflict:
+            raise Conflict(
+                f"job {execution.job_name!r} is cancelled; give it a schedule with PATCH to make "
+                "it active again",
+                code="wrong_status",
+            ) from None
         if isinstance(added, Request):
             assert keyed is not None  # noqa: S101  # a stored request is only found by its key
             return Requested(execution=await self.get(keyed.ids(added)[0]), replayed=True)
@@ -218,16 +223,7 @@ def _admit(job: Job, live: Live) -> Admission:
     return admit(job.spec.overlap, live)
 
 
-def _cancelled(job: Job) -> Conflict:
-    return Conflict(
-        f"job {job.name!r} is cancelled; give it a schedule with PATCH to make it active again",
-        code="wrong_status",
-    )
-
-
 def _read_trigger(data: object) -> Json:
-    if data is None:
-        return None
     body: Json = check(TRIGGER, data, TRIGGER_FIELDS).get("body")
     problems: Problems = []
     if body is not None:

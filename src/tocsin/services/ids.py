@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tocsin.domain.instant import Millis
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_DRAWN = 256
 _TAIL_BITS = 74
 _LOW_BITS = 62
 _LOW = (1 << _LOW_BITS) - 1
@@ -23,6 +24,7 @@ class Uuid7:
         self._entropy = entropy
         self._time = -1
         self._tail = 0
+        self._steps: Iterator[int] = iter(())
 
     def __call__(self) -> str:
         """A new id."""
@@ -33,7 +35,7 @@ class Uuid7:
             self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
         else:
             # Within a millisecond (or where the clock was set back): a random step upwards.
-            self._tail += 1 + int.from_bytes(self._entropy(4), "big")
+            self._tail += 1 + self._step()
             if self._tail >> _TAIL_BITS:
                 self._time += 1
                 self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
@@ -41,6 +43,13 @@ class Uuid7:
         value = self._time << 80 | 7 << 76 | (tail >> _LOW_BITS) << 64 | 2 << 62 | tail & _LOW
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def _step(self) -> int:
+        """32 random bits, drawn in bulk: a batch makes thousands of ids in a millisecond."""
+        for step in self._steps:
+            return step
+        self._steps = iter(memoryview(self._entropy(4 * _DRAWN)).cast("I").tolist())
+        return next(self._steps)
 
 
 def read_ref(text: str) -> str | None:

@@ -27,7 +27,8 @@ class Keyed:
     def of(cls, namespace: str, operation: str, key: str | None, data: object) -> "Keyed | None":
         """The use of a key, or ``None`` without one.
 
-        Raises ``InvalidInput`` for a key that is not 1 to 255 visible ASCII characters.
+        Raises ``InvalidInput`` for a key that is not 1 to 255 visible ASCII characters, and for
+        a body that is nested absurdly deep.
         """
         if key is None:
             return None
@@ -35,7 +36,10 @@ class Keyed:
             raise InvalidInput.of(
                 "Idempotency-Key", "is not 1 to 255 visible ASCII characters", "pattern"
             )
-        written = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+        try:
+            written = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:
+            raise InvalidInput.of("", "is nested too deep", "too_deep") from None
         digest = hashlib.blake2b(written, digest_size=16).hexdigest()
         return cls(namespace=namespace, operation=operation, key=key, fingerprint=digest)
 

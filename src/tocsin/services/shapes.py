@@ -24,7 +24,7 @@ MAX_METADATA_DEPTH: Final = 16
 NAME_PATTERN: Final = "^[a-z0-9][a-z0-9._-]{0,99}$"
 # Printable, no comma (lists of tags are written with commas), no space at either end.
 TAG_PATTERN: Final = r"^[^\x00-\x20\x7f,](?:[^\x00-\x1f\x7f,]*[^\x00-\x20\x7f,])?$"
-METHOD_PATTERN: Final = "^[A-Za-z]{1,20}$"
+METHOD_PATTERN: Final = "^[A-Za-z][A-Za-z-]{0,19}$"
 
 _DURATION_SCHEMA: Final = {
     "anyOf": [{"type": "string", "maxLength": 64}, {"type": "number", "minimum": 0}],

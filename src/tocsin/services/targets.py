@@ -75,14 +75,16 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
     limit = data.get("timeout")
+    method = (data.get("method") or "POST").upper()
+    if method == "CONNECT":
+        problems.append(_problem("method", "CONNECT opens a tunnel and calls nothing", "invalid"))
     if limit is not None:
         timeout = read_duration(limit, "target.timeout", 1, DAY, problems) or timeout
     if len(problems) > before:
         return None
-    method = data.get("method")
     return HttpTarget(
         url=url,
-        method="POST" if method is None else method.upper(),
+        method=method,
         headers=pairs,
         body_kind=kind,
         body=body,

@@ -24,7 +24,8 @@ from tocsin.domain.tally import Tally
 T_co = TypeVar("T_co", covariant=True)
 
 Cursor: TypeAlias = tuple[str | int | None, ...]
-"""Where a page ended: the sort key of its last item, then its id."""
+"""Where a page ended: the sort key of its last item, then its id. ``InvalidInput`` (field
+``cursor``) is raised for one that does not belong to the list."""
 
 Planner: TypeAlias = Callable[[Job, Timer, Live, Window], FirePlan]
 Admitter: TypeAlias = Callable[[Job, Live], Admission]
@@ -57,6 +58,7 @@ class JobView:
 
     job: Job
     next_fire_at: Millis | None
+    """The fire time of its timer; with jitter, the call leaves later than that."""
     last_execution: Execution | None
     """The newest execution by id whose fire time is not later than the ``now`` of the reader."""
 
@@ -161,9 +163,10 @@ class ClaimRequest:
     ahead_until: Millis
     """How far ahead fires that may be claimed ahead are looked for; at least ``now``."""
     ahead_limit: int
-    """How many of them are claimed at most (0 .. 2,000)."""
+    """How many of them are claimed at most (0 .. 2,000); with 0 none is looked for."""
     exact_limit: int
-    """How many that are claimed at their instant (0 .. 1,000), at most the free call slots."""
+    """How many that are claimed at their instant (0 .. 1,000), at most the free call slots; with
+    0 none is looked for."""
     busy_lanes: frozenset[int] = frozenset()
     """Lanes that are saturated: nothing of theirs is claimed."""
 
@@ -179,11 +182,14 @@ class Claimed:
     completed: Sequence[str]
     """Jobs whose last fire was planned."""
     more: bool
-    """Whether a limit cut the claim short, so that the next one should come at once."""
+    """Whether a limit cut the claim short, so that the next one should come at once. A limit of 0
+    asks for nothing of its kind, and so cuts nothing short."""
     wake_at: Millis | None
     """The earliest instant after ``now`` at which something not yet claimed becomes due
     (for what may be claimed ahead: its due instant, not the instant of its claim);
-    ``None`` where there is nothing. Saturated lanes and what waits in a queue are left out."""
+    ``None`` where there is nothing. Saturated lanes and what waits in a queue are left out; in
+    search of the first one that is not, a store may give up after some thousand timers in saturated
+    lanes, and name the instant that it came to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -385,7 +391,11 @@ class Store(Protocol):
           carries the present definition of the job; where the job is deleted they end as
           cancelled/deleted instead.
 
-        Each limit counts over both kinds.
+        Each limit counts over both kinds. What takes no room (fire times that are skipped, say)
+        is bounded too, and then there is ``more``.
+
+        One bad job holds up no other: where ``plan`` raises, or a definition cannot be read, the
+        error is logged and the job's timer and pending executions are left alone for a minute.
         """
 
     async def owned(self, incarnation: str) -> Sequence[Claim]:
@@ -421,8 +431,10 @@ class Store(Protocol):
     async def delete_history(self, *, before: Millis, limit: int) -> int:
         """Delete ended executions with a fire time before an instant, oldest first.
 
-        Returns how many were deleted, ``limit`` at most. Also deletes tallies, requests older
-        than 24 h and, when their executions are gone, tombstones and their health.
+        Returns how many were deleted, ``limit`` at most. Also deletes tallies, requests that are
+        more than 24 h older than ``before`` or than the newest request and, when their executions
+        are gone, tombstones and their health (``limit`` and those of the deleted executions at
+        most; the rest goes with the next call).
         """
 
     async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:

@@ -1,8 +1,7 @@
 """Rows of tables from values of the domain, and back.
 
-Reading trusts what it finds: rows were written by this module. A definition that cannot be read
-all the same raises ``ValueError``, ``KeyError`` or ``TypeError``, and callers decide what a
-single bad row may cost (``UNREADABLE``).
+Reading trusts what it finds: rows were written by this module. A job or an execution that cannot
+be read all the same raises ``StoreCorrupt``; callers decide what a single bad row may cost.
 """
 
 import json
@@ -10,20 +9,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
+import structlog
 
 from tocsin.domain.codec import attempts_from_json, attempts_to_json, spec_from_json, spec_to_json
-from tocsin.domain.errors import FieldProblem
+from tocsin.domain.errors import FieldProblem, StoreCorrupt
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind
 from tocsin.domain.job import HttpTarget, Job, JobSpec, JobStatus, Json
 from tocsin.domain.planning import Timer
 from tocsin.domain.schedule import At, Cron
+from tocsin.domain.tally import Tally
 from tocsin.store.port import Node, Request
 from tocsin.store.tables import executions, jobs
 
+log = structlog.stdlib.get_logger("tocsin.store")
+
 Row: TypeAlias = Sequence[Any]
 
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-"""What reading a damaged definition raises."""
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading damaged JSON raises."""
 
 JOB_COLUMNS = tuple(column.name for column in jobs.columns)
 READ_JOB_COLUMNS = (
@@ -96,16 +99,19 @@ def job_row(job: Job) -> tuple[Any, ...]:
 def job_of(row: Row) -> Job:
     """The job of a row that holds ``READ_JOB_COLUMNS``."""
     job_id, namespace, name, status, version, created_at, updated_at, spec = row
-    return Job(
-        id=job_id,
-        namespace=namespace,
-        name=name,
-        spec=spec_from_json(load_json(spec)),
-        status=_BY_STATUS[status],
-        version=version,
-        created_at=created_at,
-        updated_at=updated_at,
-    )
+    try:
+        return Job(
+            id=job_id,
+            namespace=namespace,
+            name=name,
+            spec=spec_from_json(load_json(spec)),
+            status=_BY_STATUS[status],
+            version=version,
+            created_at=created_at,
+            updated_at=updated_at,
+        )
+    except _UNREADABLE as error:
+        raise _damaged(f"job {name!r} ({job_id})", error) from error
 
 
 def _kind_of(spec: JobSpec) -> str:
@@ -214,28 +220,47 @@ def execution_of(row: Row) -> Execution:
         request_body,
         attempts,
     ) = row[:EXECUTION_WIDTH]
-    return Execution(
-        id=execution_id,
-        job_id=job_id,
-        job_name=job_name,
-        namespace=namespace,
-        job_version=job_version,
-        trigger=_BY_TRIGGER[trigger],
-        fire_time=fire_time,
-        due=due,
-        state=_BY_STATE[state],
-        reason=_BY_REASON[reason],
-        queued=bool(queued),
-        available_at=available_at,
-        lane=lane,
-        exact=bool(exact),
-        owner=owner,
-        retry_of=retry_of,
-        input=None if request_body is None else load_json(request_body),
-        skipped_until=skipped_until,
-        skipped_count=skipped_count,
-        attempts=() if attempts is None else attempts_from_json(load_json(attempts)),
-        finished_at=finished_at,
+    try:
+        return Execution(
+            id=execution_id,
+            job_id=job_id,
+            job_name=job_name,
+            namespace=namespace,
+            job_version=job_version,
+            trigger=_BY_TRIGGER[trigger],
+            fire_time=fire_time,
+            due=due,
+            state=_BY_STATE[state],
+            reason=_BY_REASON[reason],
+            queued=bool(queued),
+            available_at=available_at,
+            lane=lane,
+            exact=bool(exact),
+            owner=owner,
+            retry_of=retry_of,
+            input=None if request_body is None else load_json(request_body),
+            skipped_until=skipped_until,
+            skipped_count=skipped_count,
+            attempts=() if attempts is None else attempts_from_json(load_json(attempts)),
+            finished_at=finished_at,
+        )
+    except _UNREADABLE as error:
+        raise _damaged(f"execution {execution_id}", error) from error
+
+
+def tally_of(text: str) -> Tally:
+    """The tally of a row; one that cannot be read counts as empty, since counting must go on."""
+    try:
+        return Tally.from_json(load_json(text))
+    except _UNREADABLE:
+        log.exception("tally.unreadable", remedy="the minute is counted anew")
+        return Tally()
+
+
+def _damaged(subject: str, error: Exception) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"the {subject} cannot be read from its row ({type(error).__name__}: {error}); "
+        "restore it from a backup"
     )
 
 

@@ -31,17 +31,30 @@ from tocsin.store.port import (
     Usage,
     Voider,
 )
-from tocsin.store.sql import (
-    counters,
-    execution_list,
-    executions,
-    history,
-    job_list,
-    jobs,
-    ownership,
-)
 from tocsin.store.sql.claim import claim
+from tocsin.store.sql.counters import usage
+from tocsin.store.sql.execution_list import list_executions
+from tocsin.store.sql.executions import (
+    add_execution,
+    cancel_executions,
+    get_execution,
+    last_planned,
+)
+from tocsin.store.sql.history import delete_history
 from tocsin.store.sql.job_cache import JobCache
+from tocsin.store.sql.job_list import list_jobs
+from tocsin.store.sql.jobs import change_job, create_jobs, get_job, get_jobs
+from tocsin.store.sql.ownership import (
+    all_nodes,
+    give_back,
+    leave,
+    owned,
+    register,
+    renew,
+    rescue,
+    revoke_lapsed,
+    still_owned,
+)
 from tocsin.store.sql.record import record
 from tocsin.store.sql.stats import stats
 from tocsin.store.sqlite_engine import MEMORY, Database
@@ -97,39 +110,35 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Prove that the store answers and that it can be written to."""
-        await self._write(lambda conn: counters.add(conn, self._statements, {PING: 1}))
+        await self._write(lambda conn: self._statements.add_to_counters(conn, {PING: 1}))
 
     # --- jobs
 
     async def create_jobs(
-        self, new: Sequence[NewJob], *, limits: Limits, request: Request | None = None
+        self, jobs: Sequence[NewJob], *, limits: Limits, request: Request | None = None
     ) -> Request | None:
         """Store new jobs, all or none."""
 
         def work(conn: Connection) -> Request | None:
-            return jobs.create_jobs(conn, self._statements, new, limits=limits, request=request)
+            return create_jobs(conn, self._statements, jobs, limits=limits, request=request)
 
         taken = await self._write(work)
         if taken is None:
             # They may be due before long, and are decoded already.
-            self._cache.put(one.job for one in new)
+            self._cache.put(one.job for one in jobs)
         return taken
 
     async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
         """The job with this id or name."""
-        return await self._read(
-            lambda conn: jobs.get_job(conn, self._cache, namespace, ref, now=now)
-        )
+        return await self._read(lambda conn: get_job(conn, self._cache, namespace, ref, now=now))
 
     async def get_jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         """The jobs with these ids."""
-        return await self._read(
-            lambda conn: jobs.get_jobs(conn, self._statements, self._cache, ids)
-        )
+        return await self._read(lambda conn: get_jobs(conn, self._statements, self._cache, ids))
 
     async def list_jobs(self, query: JobQuery) -> Page[JobView]:
         """A page of jobs."""
-        return await self._read(lambda conn: job_list.list_jobs(conn, self._cache, query))
+        return await self._read(lambda conn: list_jobs(conn, self._cache, query))
 
     async def change_job(
         self,
@@ -144,7 +153,7 @@ class SqliteStore:
     ) -> Sequence[Execution] | None:
         """Replace a job and its timer."""
         return await self._write(
-            lambda conn: jobs.change_job(
+            lambda conn: change_job(
                 conn,
                 self._statements,
                 job,
@@ -159,11 +168,11 @@ class SqliteStore:
 
     async def last_planned(self, job_id: str) -> Millis | None:
         """The latest fire time of the job that has an execution by schedule."""
-        return await self._read(lambda conn: executions.last_planned(conn, job_id))
+        return await self._read(lambda conn: last_planned(conn, job_id))
 
     async def usage(self) -> Usage:
         """What the store holds of definitions."""
-        return await self._read(counters.usage)
+        return await self._read(usage)
 
     # --- executions
 
@@ -177,7 +186,7 @@ class SqliteStore:
     ) -> tuple[Execution, Sequence[Execution]] | Request:
         """Store an execution that a person asked for."""
         return await self._write(
-            lambda conn: executions.add_execution(
+            lambda conn: add_execution(
                 conn,
                 self._statements,
                 self._cache,
@@ -190,11 +199,11 @@ class SqliteStore:
 
     async def get_execution(self, execution_id: str) -> Execution | None:
         """One execution with its attempts."""
-        return await self._read(lambda conn: executions.get_execution(conn, execution_id))
+        return await self._read(lambda conn: get_execution(conn, execution_id))
 
     async def list_executions(self, query: ExecutionQuery) -> Page[Execution]:
         """A page of executions with their attempts."""
-        return await self._read(lambda conn: execution_list.list_executions(conn, query))
+        return await self._read(lambda conn: list_executions(conn, query))
 
     async def cancel_executions(
         self,
@@ -206,7 +215,7 @@ class SqliteStore:
     ) -> Sequence[Execution]:
         """End one execution, or all live ones of a job, as cancelled."""
         return await self._write(
-            lambda conn: executions.cancel_executions(
+            lambda conn: cancel_executions(
                 conn,
                 self._statements,
                 reason=reason,
@@ -220,27 +229,25 @@ class SqliteStore:
 
     async def register(self, node: Node) -> None:
         """Add a node's row."""
-        await self._write(lambda conn: ownership.register(conn, node))
+        await self._write(lambda conn: register(conn, node))
 
     async def renew(
         self, incarnation: str, *, now: Millis, ttl: Millis, load: Json = None
     ) -> Millis | None:
         """Extend a lease."""
-        return await self._write(
-            lambda conn: ownership.renew(conn, incarnation, now=now, ttl=ttl, load=load)
-        )
+        return await self._write(lambda conn: renew(conn, incarnation, now=now, ttl=ttl, load=load))
 
     async def leave(self, incarnation: str) -> None:
         """Remove a node's own row."""
-        await self._write(lambda conn: ownership.leave(conn, incarnation))
+        await self._write(lambda conn: leave(conn, incarnation))
 
     async def nodes(self) -> Sequence[Node]:
         """All nodes."""
-        return await self._read(ownership.all_nodes)
+        return await self._read(all_nodes)
 
     async def revoke_lapsed(self, *, now: Millis, by: str) -> Sequence[Node]:
         """Delete the rows of nodes whose lease ended."""
-        return await self._write(lambda conn: ownership.revoke_lapsed(conn, now=now, by=by))
+        return await self._write(lambda conn: revoke_lapsed(conn, now=now, by=by))
 
     async def rescue(
         self, *, now: Millis, decide: Rescuer, limit: int = 1_000
@@ -248,9 +255,7 @@ class SqliteStore:
         """Apply ``decide`` to claimed executions whose owner has no row."""
         del now  # `decide` knows it
         return await self._write(
-            lambda conn: ownership.rescue(
-                conn, self._statements, self._cache, decide=decide, limit=limit
-            )
+            lambda conn: rescue(conn, self._statements, self._cache, decide=decide, limit=limit)
         )
 
     async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
@@ -262,17 +267,17 @@ class SqliteStore:
     async def owned(self, incarnation: str) -> Sequence[Claim]:
         """Whatever is claimed by a node."""
         return await self._read(
-            lambda conn: ownership.owned(conn, self._statements, self._cache, incarnation)
+            lambda conn: owned(conn, self._statements, self._cache, incarnation)
         )
 
     async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that are still claimed by a node."""
-        return await self._read(lambda conn: ownership.still_owned(conn, incarnation, ids))
+        return await self._read(lambda conn: still_owned(conn, incarnation, ids))
 
     async def give_back(self, incarnation: str, ids: Sequence[str], *, now: Millis) -> None:
         """Make claimed executions of this node pending again."""
         del now  # nothing of it is kept
-        await self._write(lambda conn: ownership.give_back(conn, incarnation, ids))
+        await self._write(lambda conn: give_back(conn, incarnation, ids))
 
     async def record(
         self, incarnation: str, results: Sequence[Execution], *, now: Millis, void: Voider
@@ -288,9 +293,7 @@ class SqliteStore:
 
     async def delete_history(self, *, before: Millis, limit: int) -> int:
         """Delete ended executions with a fire time before an instant."""
-        return await self._write(
-            lambda conn: history.delete_history(conn, before=before, limit=limit)
-        )
+        return await self._write(lambda conn: delete_history(conn, before=before, limit=limit))
 
     async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
         """What ``/stats`` shows."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, FromClause, create_engine
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import NullPool
 
 from tocsin.domain.errors import StoreError, StoreUnavailable
@@ -32,6 +33,14 @@ Mode: TypeAlias = Literal["rw", "rwc"]
 T = TypeVar("T")
 
 
+class _Compiler(SQLiteCompiler):
+    """Passes on hints of the kind ``INDEXED BY``, which SQLAlchemy's dialect leaves out."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:  # noqa: ARG002
+        """The text of a hint, as it stands after its table."""
+        return text
+
+
 def connect(path: str, mode: Mode, *, reader: bool = False) -> Connection:
     """Open a connection in autocommit mode; ``rw`` refuses to create the file.
 
@@ -51,7 +60,7 @@ def connect(path: str, mode: Mode, *, reader: bool = False) -> Connection:
             cached_statements=512,
         )
         try:
-            _configure(made, reader=reader)
+            _configure(made, path, reader=reader)
         except BaseException:
             made.close()
             raise
@@ -60,12 +69,19 @@ def connect(path: str, mode: Mode, *, reader: bool = False) -> Connection:
     engine: Engine = create_engine(
         "sqlite://", creator=make, poolclass=NullPool, isolation_level="AUTOCOMMIT"
     )
+    engine.dialect.statement_compiler = _Compiler
     return engine.connect()
 
 
-def _configure(made: sqlite3.Connection, *, reader: bool) -> None:
-    # Once in a file, the mode stays. FULL: a commit is on the disk when it returns.
-    made.execute("PRAGMA journal_mode = WAL")
+def _configure(made: sqlite3.Connection, path: str, *, reader: bool) -> None:
+    # Once in a file, the mode stays.
+    mode = made.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode not in {"wal", "memory"}:
+        raise StoreUnavailable(
+            f"the file system of {path} does not support a write-ahead log (the mode is {mode}); "
+            "put the database on a local disk"
+        )
+    # A commit is on the disk when it returns.
     made.execute("PRAGMA synchronous = FULL")
     made.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB if reader else WRITER_CACHE_KIB}")
     made.execute("PRAGMA temp_store = MEMORY")

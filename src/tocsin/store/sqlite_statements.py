@@ -9,7 +9,7 @@ SQLite may choose otherwise; ``tests/unit/test_sqlite_plans.py`` asserts the pla
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -35,7 +35,7 @@ from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, timers
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
-LOOK_AHEAD = 2_000
+LOOK_AHEAD = 1_000
 """How many timers in busy lanes are read past in search of the next one that is not."""
 
 _COLUMNS = ", ".join(f'"{name}"' for name in EXECUTION_COLUMNS)
@@ -108,24 +108,26 @@ NEXT_DUE = "SELECT " + ", ".join(
 )
 """Parameter: after."""
 
-_NEXT_PAST_BUSY = """
-    SELECT min(at) FILTER (WHERE lane NOT IN (SELECT value FROM json_each(?2)) AND {counts}),
-        max(at), count(*)
-    FROM (SELECT {at} AS at, lane, job_id FROM {source} AND exact = {exact} AND {at} > ?1
-          ORDER BY {at} LIMIT {limit})"""
+_PAST_BUSY = """
+    SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > ?1
+                AND {at} < coalesce(horizon, 9e18)
+                AND lane NOT IN (SELECT value FROM json_each(?2)) AND {counts}
+            ORDER BY {at} LIMIT 1), horizon
+    FROM (SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > ?1
+                  ORDER BY {at} LIMIT 1 OFFSET {offset}) AS horizon)"""
 NEXT_DUE_PAST_BUSY = tuple(
-    _NEXT_PAST_BUSY.format(at=at, source=source, exact=exact, counts=counts, limit=LOOK_AHEAD)
+    _PAST_BUSY.format(at=at, source=source, exact=exact, counts=counts, offset=LOOK_AHEAD)
     for at, source, counts in (
         (
             "due_at",
             "timers WHERE true",
-            "(SELECT status FROM jobs WHERE id = job_id) = 'active'",
+            "(SELECT status FROM jobs WHERE id = timers.job_id) = 'active'",
         ),
         ("available_at", f"executions INDEXED BY executions_waiting WHERE {WAITING}", "true"),
     )
     for exact in (0, 1)
 )
-"""Parameters: after, busy lanes."""
+"""Parameters: after, busy lanes. Answers the instant sought, then where the search ended."""
 
 LIVE_COUNTS = f"""
     SELECT job_id, sum(NOT queued), sum(queued) FROM executions INDEXED BY executions_live
@@ -150,6 +152,9 @@ STORE_RESULT = f"""
         reason = ?, attempt_count = ?, error_kind = ?, attempts = ?
     WHERE id = ? AND {CLAIMED} AND owner = ?"""  # noqa: S608  # put together from constants
 
+ADD_TO_COUNTER = """
+    INSERT INTO counters (shard, name, value) VALUES (?, ?, ?)
+    ON CONFLICT (shard, name) DO UPDATE SET value = value + excluded.value"""
 READ_TALLY = "SELECT data FROM tallies WHERE minute = ? AND node = ?"
 WRITE_TALLY = """
     INSERT INTO tallies (minute, node, data) VALUES (?, ?, ?)
@@ -161,6 +166,7 @@ SET_HEALTH = """
 
 READ_JOBS = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id IN {_LIST}"  # noqa: S608
 INSERT_JOB = f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}) VALUES ({_marks(len(JOB_COLUMNS))})"  # noqa: S608
+REPLACE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_COLUMNS)} WHERE id = ?"  # noqa: S608
 INSERT_TAG = "INSERT INTO job_tags (tag, job_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
 INSERT_TIMER = (
     f"INSERT INTO timers ({', '.join(timers.columns.keys())})"  # noqa: S608
@@ -186,7 +192,12 @@ _BAD_ROW = (
 class SqliteStatements:
     """``Statements`` on SQLite, where a transaction that writes is alone with the database."""
 
-    shard = 0
+    def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
+        """Add to counters, new or not."""
+        # There is one writer at a time, so one shard is enough.
+        raw(conn).executemany(
+            ADD_TO_COUNTER, [(0, name, change) for name, change in changes.items() if change]
+        )
 
     # --- claim
 
@@ -232,19 +243,14 @@ class SqliteStatements:
 
     def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Millis] = []
+        found: list[Millis | None] = []
         if not busy:
-            row = raw(conn).execute(NEXT_DUE, (after,)).fetchone()
-            found = [at for at in row if at is not None]
+            found += raw(conn).execute(NEXT_DUE, (after,)).fetchone()
         else:
             lanes = _lanes(busy)
             for statement in NEXT_DUE_PAST_BUSY:
-                free, last, count = raw(conn).execute(statement, (after, *lanes)).fetchone()
-                if free is not None:
-                    found.append(free)
-                elif count == LOOK_AHEAD:
-                    found.append(last)
-        return min(found, default=None)
+                found += raw(conn).execute(statement, (after, *lanes)).fetchone()
+        return min((at for at in found if at is not None), default=None)
 
     def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
         """What is live of jobs."""
@@ -325,11 +331,27 @@ class SqliteStatements:
         """Jobs by id, deleted ones too."""
         return raw(conn).execute(READ_JOBS, (_json(ids),)).fetchall()
 
-    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> None:
-        """Add rows of ``jobs``."""
-        if rows:
-            # By way of SQLAlchemy, for its errors.
-            conn.exec_driver_sql(INSERT_JOB, [tuple(row) for row in rows])
+    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> bool:
+        """Add rows of ``jobs``; ``False``, and none is added, where an id or a name is taken."""
+        driver = raw(conn)
+        driver.execute("SAVEPOINT new_jobs")
+        try:
+            driver.executemany(INSERT_JOB, rows)
+        except sqlite3.IntegrityError:
+            driver.execute("ROLLBACK TO new_jobs")
+            return False
+        finally:
+            if driver.in_transaction:
+                driver.execute("RELEASE new_jobs")
+        return True
+
+    def replace_job(self, conn: Connection, row: Row) -> bool:
+        """Replace a row of ``jobs``; ``False`` and nothing is changed where its name is taken."""
+        try:
+            raw(conn).execute(REPLACE_JOB, (*row, row[0]))
+        except sqlite3.IntegrityError:
+            return False
+        return True
 
     def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
         """Add rows of ``job_tags``."""

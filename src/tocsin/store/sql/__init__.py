@@ -3,7 +3,7 @@
 ::
 
     statements      what each dialect writes itself: the statements that run per fire or in bulk
-    job_cache       definitions, decoded once per version
+    ids, job_cache  definitions, decoded once per version
     jobs, job_list  jobs: one at a time and in pages
     executions, execution_list
     claim, record   the life of a fire

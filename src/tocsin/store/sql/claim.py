@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 import structlog
 from sqlalchemy import Connection
 
-from tocsin.domain.errors import Revoked
+from tocsin.domain.errors import Revoked, StoreCorrupt
 from tocsin.domain.execution import Execution, Reason, State, closed
 from tocsin.domain.instant import MINUTE, Millis
 from tocsin.domain.job import Job, JobStatus, Overlap
 from tocsin.domain.planning import FirePlan, Live, Timer, Window
 from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner
-from tocsin.store.rows import EXECUTION_WIDTH, UNREADABLE, Row, execution_of
+from tocsin.store.rows import EXECUTION_WIDTH, Row, execution_of
 from tocsin.store.sql import counters
 from tocsin.store.sql.executions import live_executions, postpone, write_ended
 from tocsin.store.sql.job_cache import JobCache
@@ -144,8 +144,8 @@ class _Claiming:
         for row in rows:
             try:
                 execution = execution_of(row)
-            except UNREADABLE:
-                log.exception("execution.unreadable", execution_id=row[0])
+            except StoreCorrupt as error:
+                log.error("execution.unreadable", error=str(error))  # noqa: TRY400
                 self._broken_executions.append(row[0])
                 continue
             leaves_at = execution.due if execution.available_at is None else execution.available_at
@@ -301,9 +301,8 @@ class _Claiming:
 
     def _complete(self) -> None:
         count = self._statements.complete_jobs(self._conn, self._completed, self._request.now)
-        counters.add(
+        self._statements.add_to_counters(
             self._conn,
-            self._statements,
             {
                 counters.jobs_counter(JobStatus.ACTIVE): -count,
                 counters.jobs_counter(JobStatus.COMPLETED): count,

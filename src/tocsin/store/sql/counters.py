@@ -1,12 +1,11 @@
 """Numbers that are kept up to date so that nobody has to count."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
 from tocsin.domain.job import JobStatus
 from tocsin.store.port import Usage
-from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import counters
 
 BYTES = "bytes"
@@ -17,23 +16,14 @@ KEPT: tuple[JobStatus, ...] = tuple(
 """Statuses of jobs that count towards the limits."""
 
 
+_TOTALS = select(counters.c.name, func.sum(counters.c.value).label("total")).group_by(
+    counters.c.name
+)
+
+
 def jobs_counter(status: JobStatus) -> str:
     """The counter of jobs with a status."""
     return f"{_JOBS}{status.value}"
-
-
-def add(conn: Connection, statements: Statements, changes: Mapping[str, int]) -> None:
-    """Add to counters, in one order so that two writers cannot lock each other out."""
-    for name in sorted(name for name, change in changes.items() if change):
-        changed = conn.execute(
-            update(counters)
-            .where(counters.c.shard == statements.shard, counters.c.name == name)
-            .values(value=counters.c.value + changes[name])
-        )
-        if changed.rowcount == 0:
-            conn.execute(
-                insert(counters).values(shard=statements.shard, name=name, value=changes[name])
-            )
 
 
 def changes_of(
@@ -52,10 +42,7 @@ def changes_of(
 
 def usage(conn: Connection) -> Usage:
     """What the store holds of definitions."""
-    rows = conn.execute(
-        select(counters.c.name, func.sum(counters.c.value)).group_by(counters.c.name)
-    )
-    values = {name: int(value) for name, value in rows}
+    values = {row.name: int(row.total) for row in conn.execute(_TOTALS)}
     by_status = {
         status: count for status in KEPT if (count := values.get(jobs_counter(status), 0)) > 0
     }

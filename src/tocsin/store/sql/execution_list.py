@@ -12,8 +12,7 @@ from tocsin.domain.errors import InvalidInput
 from tocsin.domain.execution import Execution, State
 from tocsin.store.port import ExecutionQuery, Page
 from tocsin.store.rows import Row, execution_of
-from tocsin.store.sql.executions import is_id
-from tocsin.store.sql.jobs import first_id
+from tocsin.store.sql.ids import first_id, is_id
 from tocsin.store.tables import CLAIMED, LIVE, NOTABLE, executions
 
 _WITH_ERROR = (State.PENDING, State.CLAIMED, State.FAILED, State.CANCELLED)
@@ -42,12 +41,14 @@ def list_executions(conn: Connection, query: ExecutionQuery) -> Page[Execution]:
 def _page(query: ExecutionQuery, state: State | None) -> Select[Any]:
     table = executions.c
     wanted: list[ColumnElement[bool]] = [table.namespace == query.namespace]
+    hint = None
     if state is not None:
         wanted.append(table.state == state.value)
-        index = _index_of(state, with_job=query.job_id is not None)
-        if index is not None:
-            condition: ColumnElement[bool] = text(index)  # type: ignore[assignment]
-            wanted.append(condition)
+        condition, index = _way_to(state, with_job=query.job_id is not None)
+        if condition is not None:
+            words: ColumnElement[bool] = text(condition)  # type: ignore[assignment]
+            wanted.append(words)
+            hint = f"INDEXED BY {index}"
     if query.job_id is not None:
         wanted.append(table.job_id == query.job_id)
     if query.error_kind is not None:
@@ -62,13 +63,20 @@ def _page(query: ExecutionQuery, state: State | None) -> Select[Any]:
             raise InvalidInput.of("cursor", "does not belong to this list; start again without it")
         wanted.append(table.id > last if query.ascending else table.id < last)
     order = table.id if query.ascending else table.id.desc()
-    return select(executions).where(*wanted).order_by(order).limit(query.limit + 1)
+    page = select(executions).where(*wanted).order_by(order).limit(query.limit + 1)
+    # SQLite would rather read on in the order of the ids than sort the few live ones.
+    return page if hint is None else page.with_hint(executions, hint, "sqlite")
 
 
-def _index_of(state: State, *, with_job: bool) -> str | None:
-    """The condition of the partial index that holds a state, for a query to repeat."""
+def _way_to(state: State, *, with_job: bool) -> tuple[str | None, str]:
+    """The condition of the partial index that holds a state, for a query to repeat, and its name.
+
+    Those of what is live are not in the order of ids, but what is live is little.
+    """
     if state is State.SUCCEEDED:
-        return None
+        return None, ""
     if state.final:
-        return NOTABLE
-    return CLAIMED if state is State.CLAIMED and not with_job else LIVE
+        return NOTABLE, "executions_notable_job" if with_job else "executions_notable"
+    if state is State.CLAIMED and not with_job:
+        return CLAIMED, "executions_owned"
+    return LIVE, "executions_live"

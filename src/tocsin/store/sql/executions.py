@@ -1,10 +1,9 @@
 """Executions, one at a time or those of one job."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.errors import Conflict, NotFound
@@ -13,38 +12,48 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import JobStatus
 from tocsin.domain.planning import Live
 from tocsin.store.port import Admitter, Request
-from tocsin.store.rows import dump_json, execution_of, last_error_kind
-from tocsin.store.sql.job_cache import JobCache, unreadable
+from tocsin.store.rows import READ_JOB_COLUMNS, dump_json, execution_of, last_error_kind
+from tocsin.store.sql.ids import is_id
+from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.requests import store_request, stored_request
 from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import LIVE, executions, jobs, timers
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+READ_JOB = tuple(jobs.c[name] for name in READ_JOB_COLUMNS)
 
-
-def is_id(text: str) -> bool:
-    """Whether this can be an id: PostgreSQL raises an error where another text is compared."""
-    return _UUID.fullmatch(text) is not None
+# Built once, because that takes longer than to run them.
+_BY_ID = select(executions).where(executions.c.id == bindparam("key"))
+_LIVE_BY_ID = _BY_ID.where(text(LIVE)).with_for_update()
+_LIVE_OF_JOB = (
+    select(executions)
+    .where(executions.c.job_id == bindparam("job_id"), text(LIVE))
+    .order_by(executions.c.id)
+    .with_for_update()
+)
+_LAST_PLANNED = (
+    select(func.coalesce(executions.c.skipped_until, executions.c.fire_time))
+    .where(
+        executions.c.job_id == bindparam("job_id"),
+        executions.c.trigger == TriggerKind.SCHEDULE.value,
+    )
+    .order_by(executions.c.id.desc())
+    .limit(1)
+)
+_LOCK_JOB = select(*READ_JOB).where(jobs.c.id == bindparam("job_id")).with_for_update()
 
 
 def get_execution(conn: Connection, execution_id: str) -> Execution | None:
     """One execution with its attempts."""
     if not is_id(execution_id):
         return None
-    row = conn.execute(select(executions).where(executions.c.id == execution_id)).first()
+    row = conn.execute(_BY_ID, {"key": execution_id}).first()
     return None if row is None else execution_of(row)
 
 
 def live_executions(conn: Connection, job_id: str) -> list[Execution]:
     """What is live of a job, oldest first."""
-    rows = conn.execute(
-        select(executions)
-        .where(executions.c.job_id == job_id, text(LIVE))
-        .order_by(executions.c.id)
-        .with_for_update()
-    )
-    return [execution_of(row) for row in rows]
+    return [execution_of(row) for row in conn.execute(_LIVE_OF_JOB, {"job_id": job_id})]
 
 
 def last_planned(conn: Connection, job_id: str) -> Millis | None:
@@ -54,12 +63,7 @@ def last_planned(conn: Connection, job_id: str) -> Millis | None:
     """
     if not is_id(job_id):
         return None
-    return conn.execute(
-        select(func.coalesce(executions.c.skipped_until, executions.c.fire_time))
-        .where(executions.c.job_id == job_id, executions.c.trigger == TriggerKind.SCHEDULE.value)
-        .order_by(executions.c.id.desc())
-        .limit(1)
-    ).scalar()
+    return conn.execute(_LAST_PLANNED, {"job_id": job_id}).scalar()
 
 
 # --- ending -------------------------------------------------------------------------------------
@@ -142,17 +146,13 @@ def cancel_executions(
     job_id: str | None = None,
 ) -> list[Execution]:
     """End one execution, or all live ones of a job, as cancelled."""
-    condition: ColumnElement[bool]
-    if execution_id is not None and is_id(execution_id):
-        condition = executions.c.id == execution_id
-    elif execution_id is None and job_id is not None and is_id(job_id):
-        condition = executions.c.job_id == job_id
-    else:
-        return []
-    rows = conn.execute(
-        select(executions).where(condition, text(LIVE)).order_by(executions.c.id).with_for_update()
-    )
-    live = [execution_of(row) for row in rows]
+    live: list[Execution] = []
+    if execution_id is not None:
+        if is_id(execution_id):
+            rows = conn.execute(_LIVE_BY_ID, {"key": execution_id})
+            live = [execution_of(row) for row in rows]
+    elif job_id is not None and is_id(job_id):
+        live = live_executions(conn, job_id)
     return cancel(conn, statements, live, reason=reason, now=now)
 
 
@@ -191,20 +191,12 @@ def add_execution(
     if known is not None:
         return known, ()
     job_id = execution.job_id
-    row = (
-        conn.execute(
-            select(jobs.c.version, jobs.c.status).where(jobs.c.id == job_id).with_for_update()
-        ).first()
-        if is_id(job_id)
-        else None
-    )
+    row = conn.execute(_LOCK_JOB, {"job_id": job_id}).first() if is_id(job_id) else None
     if row is None or row.status == JobStatus.DELETED.value:
         raise NotFound(f"the job {execution.job_name!r} ({job_id}) does not exist any more")
     if row.status == JobStatus.CANCELLED.value:
         raise Conflict(f"the job {execution.job_name!r} is cancelled and fires no more")
-    job = cache.load(conn, statements, [(job_id, row.version)]).get(job_id)
-    if job is None:
-        raise unreadable(job_id)
+    job = cache.of(row)
     live = statements.live_counts(conn, [job_id]).get(job_id, Live())
     admission = admit(job, live)
     replaced: Sequence[Execution] = ()

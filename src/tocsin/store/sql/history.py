@@ -6,12 +6,9 @@ from sqlalchemy import Connection, delete, exists, select, text
 
 from tocsin.domain.instant import Millis
 from tocsin.store.rows import load_json, storable
-from tocsin.store.sql.jobs import first_id
+from tocsin.store.sql.ids import CHUNK, first_id
 from tocsin.store.sql.requests import forget_requests
 from tocsin.store.tables import DELETED, executions, health, job_tags, jobs, tallies, timers
-
-CHUNK = 500
-"""Values in one IN list."""
 
 
 def delete_history(conn: Connection, *, before: Millis, limit: int) -> int:

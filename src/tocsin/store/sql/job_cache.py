@@ -8,13 +8,11 @@ from sqlalchemy import Connection
 
 from tocsin.domain.errors import StoreCorrupt
 from tocsin.domain.job import Job
-from tocsin.store.rows import UNREADABLE, Row, job_of
+from tocsin.store.rows import Row, job_of
+from tocsin.store.sql.ids import CHUNK
 from tocsin.store.sql.statements import Statements
 
 log = structlog.stdlib.get_logger("tocsin.store")
-
-FETCH = 500
-"""Jobs read in one statement."""
 
 
 class JobCache:
@@ -68,27 +66,31 @@ class JobCache:
             found.update(self._fetch(conn, statements, missing))
         return found
 
+    def of(self, row: Row) -> Job:
+        """The job of a row of ``READ_JOB_COLUMNS``; raises ``StoreCorrupt``."""
+        job_id, version = row[0], row[4]
+        job = self._young.get(job_id) or self._old.get(job_id)
+        return job_of(row) if job is None or job.version != version else job
+
     def read(self, rows: Iterable[Row]) -> dict[str, Job]:
-        """The jobs of rows of ``READ_JOB_COLUMNS``; those that cannot be read are left out."""
+        """The jobs of rows of ``READ_JOB_COLUMNS``, in their order.
+
+        Left out are those that cannot be read, after a line in the log.
+        """
         found = {}
         for row in rows:
-            job_id, version = row[0], row[4]
-            job = self._young.get(job_id) or self._old.get(job_id)
-            if job is None or job.version != version:
-                job = decoded(row)
-            if job is not None:
-                found[job_id] = job
+            try:
+                found[str(row[0])] = self.of(row)
+            except StoreCorrupt as error:
+                log.error("job.unreadable", error=str(error))  # noqa: TRY400  # it says it all
         return found
 
     def _fetch(
         self, conn: Connection, statements: Statements, ids: Sequence[str]
     ) -> dict[str, Job]:
-        found = {}
-        for start in range(0, len(ids), FETCH):
-            for row in statements.jobs(conn, ids[start : start + FETCH]):
-                job = decoded(row)
-                if job is not None:
-                    found[job.id] = job
+        found: dict[str, Job] = {}
+        for start in range(0, len(ids), CHUNK):
+            found.update(self.read(statements.jobs(conn, ids[start : start + CHUNK])))
         self.put(found.values())
         return found
 
@@ -97,26 +99,3 @@ class JobCache:
             self._old = self._young
             self._young = {}
         self._young[job.id] = job
-
-
-def decoded(row: Row) -> Job | None:
-    """The job of a row, or ``None`` and a line in the log where it cannot be read."""
-    try:
-        return job_of(row)
-    except UNREADABLE as error:
-        log.error(  # noqa: TRY400  # the message says it all
-            "job.unreadable",
-            job_id=row[0],
-            job=row[2],
-            error=f"{type(error).__name__}: {error}",
-            remedy="its definition in the table jobs is damaged: restore it from a backup",
-        )
-        return None
-
-
-def unreadable(job_id: str) -> StoreCorrupt:
-    """The error of a job that is asked for alone and cannot be read."""
-    return StoreCorrupt(
-        f"the definition of the job {job_id} in the table jobs cannot be read; "
-        "see the log for the cause, and restore it from a backup"
-    )

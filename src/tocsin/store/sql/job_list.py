@@ -1,13 +1,11 @@
 """Pages of jobs."""
 
-from collections.abc import Sequence
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     and_,
     exists,
@@ -22,95 +20,128 @@ from tocsin.domain.execution import State
 from tocsin.domain.job import JobStatus
 from tocsin.store.port import Cursor, JobQuery, JobSort, JobView, Page
 from tocsin.store.rows import Row, folded, storable
-from tocsin.store.sql.executions import is_id
+from tocsin.store.sql import counters
+from tocsin.store.sql.executions import READ_JOB
+from tocsin.store.sql.ids import is_id
 from tocsin.store.sql.job_cache import JobCache
-from tocsin.store.sql.jobs import READ_JOB, views
+from tocsin.store.sql.jobs import views
 from tocsin.store.tables import FAILING, NOT_DELETED, SET_ASIDE, health, job_tags, jobs, timers
 
 FEW = 2_000
-"""Up to so many jobs with a tag are looked up and sorted. Where there are more, reading in the
-order of the list and picking fills a page sooner."""
+"""Up to so many jobs that a filter leaves are looked up and sorted. Where it leaves more, reading
+in the order of the list and picking fills a page sooner."""
 
 _SET_ASIDE = frozenset({JobStatus.PAUSED, JobStatus.CANCELLED})
+
+# SQLite has no statistics to choose by, so it is told which way in is the short one.
+_BY_ID = "INDEXED BY sqlite_autoindex_jobs_1"
+_BY_STATUS = "INDEXED BY jobs_set_aside"
+_BY_FIRE = "INDEXED BY timers_fire"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Filter:
+    """The conditions of a list."""
+
+    conditions: list[ColumnElement[bool]]
+    hint: str | None = None
+    """The index of ``jobs`` that leads to the few that fulfil them."""
+    none: bool = False
+    """Whether it is clear already that nothing does."""
 
 
 def list_jobs(conn: Connection, cache: JobCache, query: JobQuery) -> Page[JobView]:
     """A page of jobs."""
-    rows = _page(conn, query)
+    wanted = _filter_of(conn, query)
+    rows = [] if wanted.none else _page(conn, query, wanted)
     part = rows[: query.limit]
     if not part:
         return Page(items=[], next=None)
     last = part[-1]
+    # The sort key stands after the columns of the job.
+    found = cache.read(row[:-1] for row in part)
     return Page(
-        # The sort key stands after the columns of the job.
-        items=views(conn, cache, [row[:-1] for row in part], query.now),
+        items=views(conn, list(found.values()), query.now),
         next=(last[-1], last[0]) if len(rows) > len(part) else None,
     )
 
 
-def _page(conn: Connection, query: JobQuery) -> list[Row]:
+def _page(conn: Connection, query: JobQuery, wanted: _Filter) -> list[Row]:
     """The rows of a page and, where the list goes on, one more."""
-    size = query.limit + 1
-    wanted = _wanted(conn, query)
     match query.sort:
         case JobSort.NAME:
-            return _sorted(conn, query, jobs.c.name, wanted, size)
+            return _sorted(conn, query, wanted, jobs.c.name)
         case JobSort.CREATED:
-            return _sorted(conn, query, jobs.c.created_at, wanted, size)
+            return _sorted(conn, query, wanted, jobs.c.created_at)
         case JobSort.UPDATED:
-            return _sorted(conn, query, jobs.c.updated_at, wanted, size)
+            return _sorted(conn, query, wanted, jobs.c.updated_at)
         case JobSort.NEXT_FIRE:
-            return _by_next_fire(conn, query, wanted, size)
+            return _by_next_fire(conn, query, wanted)
     assert_never(query.sort)
 
 
-def _by_next_fire(
-    conn: Connection, query: JobQuery, wanted: list[ColumnElement[bool]], size: int
+def _sorted(
+    conn: Connection, query: JobQuery, wanted: _Filter, key: ColumnElement[Any]
 ) -> list[Row]:
+    """Jobs in the order of one of their columns."""
+    page = select(*READ_JOB, key.label("sort_key")).where(*wanted.conditions)
+    if wanted.hint is not None:
+        page = page.with_hint(jobs, wanted.hint, "sqlite")
+    if query.cursor is not None:
+        page = page.where(*_after(query, key, jobs.c.id))
+    order = [key, jobs.c.id]
+    if key is jobs.c.name and JobStatus.DELETED not in query.statuses:
+        # Names of living jobs are unique, and their index goes no further.
+        del order[1:]
+    if query.descending:
+        order = [column.desc() for column in order]
+    return [tuple(row) for row in conn.execute(page.order_by(*order).limit(query.limit + 1))]
+
+
+def _by_next_fire(conn: Connection, query: JobQuery, wanted: _Filter) -> list[Row]:
     """Jobs with a timer in the order of these, then the others."""
+    size = query.limit + 1
     found: list[Row] = []
     cursor = query.cursor
     if cursor is None or cursor[0] is not None:
-        joined = timers.join(jobs, jobs.c.id == timers.c.job_id)
-        found = _sorted(
-            conn, query, timers.c.fire_at, wanted, size, source=joined, tie=timers.c.job_id
+        key, tie = timers.c.fire_at, timers.c.job_id
+        page = (
+            select(*READ_JOB, key.label("sort_key"))
+            .select_from(timers.join(jobs, jobs.c.id == tie))
+            .where(*wanted.conditions)
         )
+        if wanted.hint is None:
+            page = page.with_hint(timers, _BY_FIRE, "sqlite")
+        else:
+            page = page.with_hint(jobs, wanted.hint, "sqlite")
+        if cursor is not None:
+            page = page.where(*_after(query, key, tie))
+        order = (key.desc(), tie.desc()) if query.descending else (key, tie)
+        found = [tuple(row) for row in conn.execute(page.order_by(*order).limit(size))]
         cursor = None
     if len(found) < size:
         idle = ~exists().where(timers.c.job_id == jobs.c.id)
-        page = select(*READ_JOB).where(idle, *wanted)
+        page = select(*READ_JOB).where(idle, *wanted.conditions)
+        page = page.with_hint(jobs, wanted.hint or _BY_ID, "sqlite")
         if cursor is not None:
             after = _text_of(cursor, 1)
             page = page.where(jobs.c.id < after if query.descending else jobs.c.id > after)
-        order = jobs.c.id.desc() if query.descending else jobs.c.id
-        rows = conn.execute(page.order_by(order).limit(size - len(found)))
+        last = jobs.c.id.desc() if query.descending else jobs.c.id
+        rows = conn.execute(page.order_by(last).limit(size - len(found)))
         found += [(*row, None) for row in rows]
     return found
 
 
-def _sorted(
-    conn: Connection,
-    query: JobQuery,
-    key: ColumnElement[Any],
-    wanted: Sequence[ColumnElement[bool]],
-    size: int,
-    *,
-    source: FromClause = jobs,
-    tie: ColumnElement[str] = jobs.c.id,
-) -> list[Row]:
-    page: Select[Any] = select(*READ_JOB, key.label("sort_key")).select_from(source).where(*wanted)
-    if query.cursor is not None:
-        value, last_id = _key_of(query.cursor, key), _text_of(query.cursor, 1)
-        # The first condition says nothing new, but it is what an index is entered by.
-        if query.descending:
-            page = page.where(key <= value, or_(key < value, and_(key == value, tie < last_id)))
-        else:
-            page = page.where(key >= value, or_(key > value, and_(key == value, tie > last_id)))
-    order = [key.desc(), tie.desc()] if query.descending else [key, tie]
-    if key is jobs.c.name and JobStatus.DELETED not in query.statuses:
-        # Names of living jobs are unique, and their index goes no further.
-        del order[1:]
-    return [tuple(row) for row in conn.execute(page.order_by(*order).limit(size))]
+def _after(
+    query: JobQuery, key: ColumnElement[Any], tie: ColumnElement[str]
+) -> list[ColumnElement[bool]]:
+    """What comes after the cursor."""
+    assert query.cursor is not None  # noqa: S101  # tells the type
+    value, last_id = _key_of(query.cursor, key), _text_of(query.cursor, 1)
+    # The first condition says nothing new, but it is what an index is entered by.
+    if query.descending:
+        return [key <= value, or_(key < value, and_(key == value, tie < last_id))]
+    return [key >= value, or_(key > value, and_(key == value, tie > last_id))]
 
 
 def _key_of(cursor: Cursor, key: ColumnElement[Any]) -> str | int:
@@ -136,45 +167,53 @@ def _unusable() -> InvalidInput:
 # --- filters ------------------------------------------------------------------------------------
 
 
-def _wanted(conn: Connection, query: JobQuery) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = [jobs.c.namespace == query.namespace]
-    wanted += _status_is(query.statuses)
+def _filter_of(conn: Connection, query: JobQuery) -> _Filter:
+    statuses = query.statuses
+    conditions = [jobs.c.namespace == query.namespace]
+    hints: list[str] = []
+    if JobStatus.DELETED in statuses:
+        conditions.append(jobs.c.status.in_([status.value for status in statuses]))
+    else:
+        conditions.append(_condition(NOT_DELETED))
+        if statuses:
+            counts = counters.usage(conn).by_status
+            if not any(counts.get(status) for status in statuses):
+                return _Filter(conditions=[], none=True)
+            conditions.append(jobs.c.status.in_([status.value for status in statuses]))
+            if (
+                _SET_ASIDE.issuperset(statuses)
+                and sum(counts.get(status, 0) for status in statuses) <= FEW
+            ):
+                conditions.append(_condition(SET_ASIDE))
+                hints.append(_BY_STATUS)
     for tag in map(storable, query.tags):
-        wanted.append(_has_tag(conn, tag))
+        tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
+        if _are_few(conn, tagged):
+            conditions.append(jobs.c.id.in_(tagged))
+            hints.append(_BY_ID)
+        else:
+            conditions.append(exists().where(job_tags.c.tag == tag, job_tags.c.job_id == jobs.c.id))
     if query.kind is not None:
-        wanted.append(jobs.c.kind == query.kind)
-    if query.last_state is State.FAILED:
-        wanted.append(jobs.c.id.in_(select(health.c.job_id).where(text(FAILING))))
-    elif query.last_state is not None:
-        wanted.append(
-            exists().where(
-                health.c.job_id == jobs.c.id, health.c.last_state == query.last_state.value
-            )
-        )
+        conditions.append(jobs.c.kind == query.kind)
+    if query.last_state is not None:
+        conditions += _last_state_is(conn, query.last_state, hints)
     if query.text:
         # Not LIKE, in which `%` and `_` mean something and patterns have a largest size.
         position = func.instr if conn.dialect.name == "sqlite" else func.strpos
-        wanted.append(position(jobs.c.search, folded(query.text)) > 0)
-    return wanted
+        conditions.append(position(jobs.c.search, folded(query.text)) > 0)
+    return _Filter(conditions=conditions, hint=hints[-1] if hints else None)
 
 
-def _status_is(statuses: tuple[JobStatus, ...]) -> list[ColumnElement[bool]]:
-    """The conditions on the status, in the words of the partial indexes where one applies."""
-    if JobStatus.DELETED in statuses:
-        return [jobs.c.status.in_([status.value for status in statuses])]
-    wanted: list[ColumnElement[bool]] = [_condition(NOT_DELETED)]
-    if statuses:
-        wanted.append(jobs.c.status.in_([status.value for status in statuses]))
-        if _SET_ASIDE.issuperset(statuses):
-            wanted.append(_condition(SET_ASIDE))
-    return wanted
+def _last_state_is(conn: Connection, state: State, hints: list[str]) -> list[ColumnElement[bool]]:
+    failing = select(health.c.job_id).where(_condition(FAILING))
+    if state is State.FAILED and _are_few(conn, failing):
+        hints.append(_BY_ID)
+        return [jobs.c.id.in_(failing)]
+    return [exists().where(health.c.job_id == jobs.c.id, health.c.last_state == state.value)]
 
 
-def _has_tag(conn: Connection, tag: str) -> ColumnElement[bool]:
-    tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
-    if len(list(islice(conn.execute(tagged.limit(FEW + 1)), FEW + 1))) <= FEW:
-        return jobs.c.id.in_(tagged)
-    return exists().where(job_tags.c.tag == tag, job_tags.c.job_id == jobs.c.id)
+def _are_few(conn: Connection, found: Select[Any]) -> bool:
+    return len(conn.execute(found.limit(FEW + 1)).all()) <= FEW
 
 
 def _condition(words: str) -> ColumnElement[bool]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, delete, select, text
 
 from tocsin.domain.errors import CapacityExceeded, Conflict, FieldProblem, InvalidInput
 from tocsin.domain.execution import Execution, Reason, State, closed
@@ -13,8 +12,6 @@ from tocsin.domain.planning import Timer
 from tocsin.store.port import JobView, Limits, NewJob, Request
 from tocsin.store.rows import (
     JOB_COLUMNS,
-    READ_JOB_COLUMNS,
-    Row,
     execution_of,
     job_row,
     load_json,
@@ -24,40 +21,56 @@ from tocsin.store.rows import (
     timer_row,
 )
 from tocsin.store.sql import counters
-from tocsin.store.sql.executions import is_id, write_ended
-from tocsin.store.sql.job_cache import JobCache, unreadable
+from tocsin.store.sql.executions import READ_JOB, write_ended
+from tocsin.store.sql.ids import CHUNK, first_id, is_id
+from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.requests import store_request, stored_request
 from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import LIVE, NOT_DELETED, executions, job_tags, jobs, timers
 
-READ_JOB = tuple(jobs.c[name] for name in READ_JOB_COLUMNS)
 _SIZE = JOB_COLUMNS.index("size")
-CHUNK = 500
-"""Values in one IN list."""
-
-MAX_UUID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-
 
 # --- reading ------------------------------------------------------------------------------------
+
+# Built once, because that takes longer than to run them.
+_BY_ID = select(*READ_JOB).where(
+    jobs.c.namespace == bindparam("namespace"), jobs.c.id == bindparam("ref")
+)
+_BY_NAME = select(*READ_JOB).where(
+    jobs.c.namespace == bindparam("namespace"), jobs.c.name == bindparam("ref"), text(NOT_DELETED)
+)
+_FIRES = select(timers.c.job_id, timers.c.fire_at).where(
+    timers.c.job_id.in_(bindparam("ids", expanding=True))
+)
+_newest = executions.alias("newest")
+_LAST_EXECUTIONS = (
+    select(executions)
+    .select_from(
+        jobs.join(
+            executions,
+            executions.c.id
+            == select(_newest.c.id)
+            .where(_newest.c.job_id == jobs.c.id, _newest.c.id < bindparam("before"))
+            .order_by(_newest.c.id.desc())
+            .limit(1)
+            .scalar_subquery(),
+        )
+    )
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 def get_job(
     conn: Connection, cache: JobCache, namespace: str, ref: str, *, now: Millis
 ) -> JobView | None:
     """The job with this id or name."""
-    by_name = jobs.c.name == ref, text(NOT_DELETED)
     row = conn.execute(
-        select(*READ_JOB).where(
-            jobs.c.namespace == namespace, *((jobs.c.id == ref,) if is_id(ref) else by_name)
-        )
+        _BY_ID if is_id(ref) else _BY_NAME, {"namespace": namespace, "ref": ref}
     ).first()
     if row is None:
         return None
-    found = views(conn, cache, [row], now)
-    if not found:
-        raise unreadable(row.id)
-    return found[0]
+    return views(conn, [cache.of(row)], now)[0]
 
 
 def get_jobs(
@@ -71,44 +84,18 @@ def get_jobs(
     return found
 
 
-def views(conn: Connection, cache: JobCache, rows: Sequence[Row], now: Millis) -> list[JobView]:
-    """Jobs of rows of ``READ_JOB_COLUMNS``, with what is known of their fires."""
-    found = cache.read(rows)
+def views(conn: Connection, found: Sequence[Job], now: Millis) -> list[JobView]:
+    """Jobs with what is known of their fires."""
     if not found:
         return []
-    ids = list(found)
-    fires = select(timers.c.job_id, timers.c.fire_at).where(timers.c.job_id.in_(ids))
-    next_fires = {row.job_id: row.fire_at for row in conn.execute(fires)}
-    newest = executions.alias("newest")
-    last_id = (
-        select(newest.c.id)
-        .where(newest.c.job_id == jobs.c.id, newest.c.id < first_id(now + 1))
-        .order_by(newest.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    last = {
-        row.job_id: execution_of(row)
-        for row in conn.execute(
-            select(executions)
-            .select_from(jobs.join(executions, executions.c.id == last_id))
-            .where(jobs.c.id.in_(ids))
-        )
-    }
+    ids = [job.id for job in found]
+    fires = {row.job_id: row.fire_at for row in conn.execute(_FIRES, {"ids": ids})}
+    rows_of_last = conn.execute(_LAST_EXECUTIONS, {"ids": ids, "before": first_id(now + 1)})
+    last = {row.job_id: execution_of(row) for row in rows_of_last}
     return [
-        JobView(job=job, next_fire_at=next_fires.get(job.id), last_execution=last.get(job.id))
-        for job in found.values()
+        JobView(job=job, next_fire_at=fires.get(job.id), last_execution=last.get(job.id))
+        for job in found
     ]
-
-
-def first_id(instant: Millis) -> str:
-    """The smallest id of an execution with this fire time or a later one."""
-    if instant <= 0:
-        return "00000000-0000-0000-0000-000000000000"
-    if instant >= 1 << 48:
-        return MAX_UUID
-    time = format(instant, "012x")
-    return f"{time[:8]}-{time[8:]}-0000-0000-000000000000"
 
 
 # --- creating -----------------------------------------------------------------------------------
@@ -132,26 +119,17 @@ def create_jobs(
     if over is not None:
         _refuse_taken_names(conn, new)
         raise over
-    try:
-        # What fails here is undone alone, so that the names that are taken can be looked up.
-        with conn.begin_nested():
-            statements.insert_jobs(conn, rows)
-    except IntegrityError as error:
+    if not statements.insert_jobs(conn, rows):
         _refuse_taken_names(conn, new)
-        raise Conflict("a job with one of these ids exists already") from error
+        raise Conflict("a job with one of these ids exists already")
     tags = [(tag, one.job.id) for one in new for tag in tags_of(one.job.spec)]
     if tags:
         statements.insert_tags(conn, tags)
     first = [timer_row(one.timer) for one in new if one.timer is not None]
     if first:
         statements.insert_timers(conn, first)
-    counters.add(
-        conn,
-        statements,
-        counters.changes_of(
-            (), ((one.job.status, row[_SIZE]) for one, row in zip(new, rows, strict=True))
-        ),
-    )
+    added = ((one.job.status, row[_SIZE]) for one, row in zip(new, rows, strict=True))
+    statements.add_to_counters(conn, counters.changes_of((), added))
     store_request(conn, request)
     return None
 
@@ -201,6 +179,14 @@ def _over_capacity(
 # --- changing -----------------------------------------------------------------------------------
 
 
+_OLD = (
+    select(jobs.c.version, jobs.c.status, jobs.c.size, jobs.c.spec)
+    .where(jobs.c.id == bindparam("job_id"))
+    .with_for_update()
+)
+_DELETE_TIMER = delete(timers).where(timers.c.job_id == bindparam("job_id"))
+
+
 def change_job(
     conn: Connection,
     statements: Statements,
@@ -214,35 +200,20 @@ def change_job(
     now: Millis,
 ) -> list[Execution] | None:
     """Replace a job and its timer, on condition that its version is still ``if_version``."""
-    old = (
-        conn.execute(
-            select(jobs.c.version, jobs.c.status, jobs.c.size, jobs.c.spec)
-            .where(jobs.c.id == job.id)
-            .with_for_update()
-        ).first()
-        if is_id(job.id)
-        else None
-    )
+    old = conn.execute(_OLD, {"job_id": job.id}).first() if is_id(job.id) else None
     if old is None or old.version != if_version:
         return None
     row = job_row(job)
-    try:
-        with conn.begin_nested():
-            conn.execute(
-                update(jobs)
-                .where(jobs.c.id == job.id)
-                .values(dict(zip(JOB_COLUMNS, row, strict=True)))
-            )
-    except IntegrityError:
-        raise InvalidInput([name_taken(job, "name")]) from None
+    if not statements.replace_job(conn, row):
+        raise InvalidInput([name_taken(job, "name")])
     size = row[_SIZE]
     changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, size)])
     over = _over_capacity(conn, limits, jobs=0, growth=changes.get(counters.BYTES, 0))
     if over is not None:
         raise over
-    counters.add(conn, statements, changes)
+    statements.add_to_counters(conn, changes)
     _change_tags(conn, statements, job, old.spec)
-    conn.execute(delete(timers).where(timers.c.job_id == job.id))
+    conn.execute(_DELETE_TIMER, {"job_id": job.id})
     if timer is not None:
         statements.insert_timers(conn, [timer_row(timer)])
     ended: list[Execution] = []

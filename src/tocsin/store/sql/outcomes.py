@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.tally import Tally, minute_of
-from tocsin.store.rows import dump_json, load_json
+from tocsin.store.rows import dump_json, tally_of
 from tocsin.store.sql.statements import Statements
 
 NOBODY = ""
@@ -40,7 +40,7 @@ def note_ended(
         known = statements.read_tally(conn, minute, node)
         tally = tallies[minute]
         if known is not None:
-            tally.merge(Tally.from_json(load_json(known)))
+            tally.merge(tally_of(known))
         statements.write_tally(conn, minute, node, dump_json(tally.to_json()))
     if last:
         statements.set_health(conn, [last[job_id] for job_id in sorted(last)])

@@ -3,31 +3,28 @@
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
+from tocsin.domain.errors import StoreCorrupt
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, Json
 from tocsin.store.port import Claim, Node, Rescuer
 from tocsin.store.rows import (
     EXECUTION_WIDTH,
-    UNREADABLE,
     Row,
     execution_of,
     load_text,
     node_of,
     node_row,
 )
-from tocsin.store.sql.executions import is_id
+from tocsin.store.sql.ids import CHUNK, is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.statements import Statements, Stored
 from tocsin.store.tables import CLAIMED, executions, jobs, nodes
 
 log = structlog.stdlib.get_logger("tocsin.store")
-
-CHUNK = 500
-"""Values in one IN list."""
 
 
 # --- leases -------------------------------------------------------------------------------------
@@ -39,14 +36,21 @@ def register(conn: Connection, node: Node) -> None:
     conn.execute(insert(nodes).values(node_row(node)))
 
 
+_RENEW = (
+    update(nodes)
+    .where(nodes.c.incarnation == bindparam("who"))
+    .values(
+        heartbeat_at=bindparam("now"), lease_until=bindparam("until"), load=bindparam("load_text")
+    )
+)
+
+
 def renew(
     conn: Connection, incarnation: str, *, now: Millis, ttl: Millis, load: Json = None
 ) -> Millis | None:
     """Extend a lease; the new end, or ``None`` where it was revoked."""
     renewed = conn.execute(
-        update(nodes)
-        .where(nodes.c.incarnation == incarnation)
-        .values(heartbeat_at=now, lease_until=now + ttl, load=load_text(load))
+        _RENEW, {"who": incarnation, "now": now, "until": now + ttl, "load_text": load_text(load)}
     )
     return now + ttl if renewed.rowcount else None
 
@@ -192,6 +196,6 @@ def _jobs_of(
 def _readable(row: Row) -> Execution | None:
     try:
         return execution_of(row)
-    except UNREADABLE:
-        log.exception("execution.unreadable", execution_id=row[0])
+    except StoreCorrupt as error:
+        log.error("execution.unreadable", error=str(error))  # noqa: TRY400  # it says it all
         return None

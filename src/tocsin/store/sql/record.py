@@ -1,8 +1,8 @@
 """Recording: what came of claimed executions."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import structlog
 from sqlalchemy import Connection, select
 
 from tocsin.domain.errors import Revoked
@@ -11,16 +11,12 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job
 from tocsin.store.port import Recorded, Voider
 from tocsin.store.rows import execution_of
-from tocsin.store.sql.executions import is_id, write_attempts
+from tocsin.store.sql.executions import write_attempts
+from tocsin.store.sql.ids import CHUNK, is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.statements import Statements, Stored
 from tocsin.store.tables import executions, jobs
-
-log = structlog.stdlib.get_logger("tocsin.store")
-
-CHUNK = 500
-"""Values in one IN list."""
 
 
 def record(
@@ -97,12 +93,11 @@ def _voided(
     return after
 
 
-class _Present:
+class _Present(NamedTuple):
     """The jobs of some executions as they are now, and those that cannot be read."""
 
-    def __init__(self, jobs: dict[str, Job], unreadable: set[str]) -> None:
-        self.jobs = jobs
-        self.unreadable = unreadable
+    jobs: dict[str, Job]
+    unreadable: set[str]
 
 
 def _jobs_of(

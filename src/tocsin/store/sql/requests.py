@@ -1,6 +1,6 @@
 """Requests that carried an idempotency key."""
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from tocsin.domain.instant import DAY, Millis
 from tocsin.store.port import Request
@@ -10,16 +10,23 @@ from tocsin.store.tables import requests
 KEEP: Millis = DAY
 
 
+_BY_KEY = select(requests).where(
+    *(requests.c[name] == bindparam(name) for name in ("namespace", "operation", "key"))
+)
+_INSERT = insert(requests)
+
+
 def stored_request(conn: Connection, request: Request | None) -> Request | None:
     """The request that holds the key already."""
     if request is None:
         return None
     row = conn.execute(
-        select(requests).where(
-            requests.c.namespace == request.namespace,
-            requests.c.operation == request.operation,
-            requests.c.key == storable(request.key),
-        )
+        _BY_KEY,
+        {
+            "namespace": request.namespace,
+            "operation": request.operation,
+            "key": storable(request.key),
+        },
     ).first()
     return None if row is None else request_of(row._asdict())
 
@@ -27,7 +34,7 @@ def stored_request(conn: Connection, request: Request | None) -> Request | None:
 def store_request(conn: Connection, request: Request | None) -> None:
     """Keep the request with what it was answered."""
     if request is not None:
-        conn.execute(insert(requests).values(request_row(request)))
+        conn.execute(_INSERT, request_row(request))
 
 
 def forget_requests(conn: Connection, before: Millis) -> None:

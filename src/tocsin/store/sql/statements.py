@@ -1,6 +1,6 @@
 """The statements that each dialect writes itself, because they run per fire or in bulk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
 
@@ -32,8 +32,8 @@ class Statements(Protocol):
     statement that reads it, and rows that another holds are passed over.
     """
 
-    shard: int
-    """The shard of the counters that this process adds to."""
+    def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
+        """Add to counters, new or not, in the shard of this process."""
 
     # --- claim
 
@@ -116,8 +116,11 @@ class Statements(Protocol):
     def jobs(self, conn: Connection, ids: Sequence[str]) -> Sequence[Row]:
         """Jobs by id, deleted ones too, as ``READ_JOB_COLUMNS``."""
 
-    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> None:
-        """Add rows of ``jobs``; raises ``sqlalchemy.exc.IntegrityError`` where one clashes."""
+    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> bool:
+        """Add rows of ``jobs``; ``False``, and none is added, where an id or a name is taken."""
+
+    def replace_job(self, conn: Connection, row: Row) -> bool:
+        """Replace a row of ``jobs``; ``False`` and nothing is changed where its name is taken."""
 
     def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
         """Add rows ``(tag, job_id)``."""

@@ -9,10 +9,10 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus
 from tocsin.domain.tally import Tally, minute_of
 from tocsin.store.port import Stats
-from tocsin.store.rows import load_json
+from tocsin.store.rows import tally_of
 from tocsin.store.sql import counters
+from tocsin.store.sql.executions import READ_JOB
 from tocsin.store.sql.job_cache import JobCache
-from tocsin.store.sql.jobs import READ_JOB
 from tocsin.store.tables import CLAIMED, LIVE, executions, jobs, tallies, timers
 
 
@@ -50,7 +50,7 @@ def _minutes(conn: Connection, since: Millis) -> Sequence[tuple[Millis, Tally]]:
         .order_by(tallies.c.minute)
     )
     for minute, data in rows:
-        tally = Tally.from_json(load_json(data))
+        tally = tally_of(data)
         if minute in by_minute:
             by_minute[minute].merge(tally)
         else:

@@ -101,10 +101,16 @@ def upgrade() -> None:
     )
     op.create_index("executions_job", "executions", ["job_id", "id"])
     op.create_index(
-        "executions_live", "executions", ["job_id", "id"], **_partial("finished_at IS NULL")
+        "executions_live",
+        "executions",
+        ["job_id", "id", "finished_at"],
+        **_partial("finished_at IS NULL"),
     )
     op.create_index(
-        "executions_owned", "executions", ["owner", "id"], **_partial("state = 'claimed'")
+        "executions_owned",
+        "executions",
+        ["owner", "id", "state"],
+        **_partial("state = 'claimed'"),
     )
     op.create_index(
         "executions_waiting",

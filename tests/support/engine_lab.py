@@ -1,0 +1,199 @@
+"""A bench for single pieces of the engine: clocks set by hand, a scripted caller, noted results."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from tests.support.build import NOW, attempt, execution, job, spec
+from tests.support.virtual_loop import VirtualLoop
+from tocsin.domain.execution import ErrorKind, Execution, State
+from tocsin.domain.instant import Millis
+from tocsin.domain.job import HttpTarget, Job
+from tocsin.engine.caller import CallResult
+from tocsin.engine.dispatch import Dispatcher
+from tocsin.engine.lease import Lease
+from tocsin.store.bus import Bus, CallStarted, News
+from tocsin.store.port import Claim
+
+T = TypeVar("T")
+
+INCARNATION = "inc-a"
+
+
+def play(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in virtual time; what goes wrong in a callback fails the test."""
+    loop = VirtualLoop()
+    result = loop.run(story(), list)
+    assert loop.errors == []
+    return result
+
+
+async def turns(count: int = 5) -> None:
+    """Let what is ready run, without a moment passing."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class ManualClock:
+    """Both clocks, moved by hand; ``follows`` lets them go with the virtual loop as well."""
+
+    def __init__(self, *, follows: bool = False) -> None:
+        self.wall: Millis = NOW
+        self.seconds = 50.0
+        self._follows = follows
+
+    def _passed(self) -> float:
+        return asyncio.get_running_loop().time() - 1_000.0 if self._follows else 0.0
+
+    def now(self) -> Millis:
+        return self.wall + int(self._passed() * 1_000 + 1e-6)
+
+    def monotonic(self) -> float:
+        return self.seconds + self._passed()
+
+    def pass_by(self, millis: Millis) -> None:
+        """Let time pass on both."""
+        self.wall += millis
+        self.seconds += millis / 1_000
+
+
+class HandCaller:
+    """Calls end when the test says so."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.calls: list[Claim] = []
+        self.aborted: list[str] = []
+        self._clock = clock
+        self._ends: dict[str, asyncio.Future[CallResult]] = {}
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids in the order in which their calls left."""
+        return [claim.execution.id for claim in self.calls]
+
+    async def call(self, claim: Claim) -> CallResult:
+        self.calls.append(claim)
+        end = asyncio.get_running_loop().create_future()
+        self._ends[claim.execution.id] = end
+        try:
+            return await end
+        except asyncio.CancelledError:
+            self.aborted.append(claim.execution.id)
+            raise
+
+    def succeed(self, execution_id: str) -> None:
+        self.end(execution_id, http_status=200)
+
+    def fail(self, execution_id: str, status: int = 503) -> None:
+        self.end(
+            execution_id,
+            http_status=status,
+            error_kind=ErrorKind.HTTP_STATUS,
+            error=f"answered {status}",
+        )
+
+    def end(self, execution_id: str, **fields: Any) -> None:
+        claim = next(one for one in reversed(self.calls) if one.execution.id == execution_id)
+        result = CallResult(
+            attempt=attempt(
+                len(claim.execution.attempts) + 1, started_at=self._clock.now(), **fields
+            ),
+            request_written=True,
+        )
+        self._ends.pop(execution_id).set_result(result)
+
+    def break_down(self, execution_id: str, error: Exception) -> None:
+        self._ends.pop(execution_id).set_exception(error)
+
+
+class Bench:
+    """A dispatcher with everything around it in the test's hands."""
+
+    def __init__(
+        self,
+        *,
+        max_held: int = 100,
+        max_in_flight: int = 10,
+        max_per_lane: int = 10,
+        follows: bool = False,
+    ) -> None:
+        self.clock = ManualClock(follows=follows)
+        self.caller = HandCaller(self.clock)
+        self.lease = Lease(clock=self.clock, ttl=5_000)
+        self.bus = Bus()
+        self.news: list[News] = []
+        self.bus.listen(self.news.append)
+        self.results: list[Execution] = []
+        self.dispatcher = Dispatcher(
+            caller=self.caller,
+            results=self,
+            lease=self.lease,
+            clock=self.clock,
+            bus=self.bus,
+            node_name="node-a",
+            max_held=max_held,
+            max_in_flight=max_in_flight,
+            max_per_lane=max_per_lane,
+        )
+
+    def put(self, execution: Execution) -> None:
+        """Take a result, as the recorder does."""
+        self.results.append(execution)
+
+    def begin(self) -> None:
+        """Get a lease that lasts."""
+        self.lease.begin(INCARNATION, self.clock.monotonic())
+
+    async def hold(self, *claims: Claim) -> None:
+        """Hold claims and let what may start do so."""
+        self.dispatcher.hold(claims)
+        await turns()
+
+    @property
+    def started(self) -> list[str]:
+        return [news.execution.id for news in self.news if isinstance(news, CallStarted)]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left in the dispatcher's memory."""
+        inside = self.dispatcher
+        return not (
+            inside.held
+            or inside.in_flight
+            or inside._tasks
+            or inside._lanes._ready
+            or inside._lanes._calling
+            or inside._lanes._turns
+            or inside._claims._by_job
+            or inside._claims._by_lane
+        )
+
+
+def target_job(name: str, origin: str = "http://one.example", **fields: Any) -> Job:
+    """A job whose target is at an origin: one lane each."""
+    return job(name, spec=spec(target=HttpTarget(url=f"{origin}/"), **fields))
+
+
+def claim(of: Job, due: Millis = NOW, *, salt: str = "", **fields: Any) -> Claim:
+    """A claim of this node that leaves at ``due``."""
+    row = execution(of, due, salt=salt, **{"state": State.CLAIMED, "owner": INCARNATION, **fields})
+    return Claim(execution=row, job=of)
+
+
+def many(of: Job, count: int, due: Millis = NOW) -> list[Claim]:
+    """So many claims of a job at one instant."""
+    return [claim(of, due, salt=str(number)) for number in range(count)]
+
+
+def ids(claims: Iterable[Claim]) -> list[str]:
+    return [one.execution.id for one in claims]
+
+
+def with_version(of: Job, version: int, **fields: Any) -> Job:
+    """The job as a later version."""
+    return replace(of, version=version, **fields)
+
+
+def kinds(row: Execution) -> Sequence[ErrorKind | None]:
+    return [one.error_kind for one in row.attempts]
