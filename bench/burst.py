@@ -65,8 +65,20 @@ def _one_run(
     took = recorded - instant / 1_000
     last = max(arrival.at_ns for arrival in arrivals) / 1e9 - instant / 1_000
     figures.add("durable fires", "/s", jobs / took, baseline_name="raw sockets", baseline=ceiling)
-    figures.add("", "/s", jobs / took, baseline_name="own HTTP client alone", baseline=client)
-    figures.add(" ", "/s", jobs / took, baseline_name="raw sqlite3 rows", baseline=rows)
+    figures.add(
+        "durable fires, against the client",
+        "/s",
+        jobs / took,
+        baseline_name="own HTTP client alone",
+        baseline=client,
+    )
+    figures.add(
+        "durable fires, against the store",
+        "/s",
+        jobs / took,
+        baseline_name="raw sqlite3 rows",
+        baseline=rows,
+    )
     figures.add("calls until the last arrival", "/s", jobs / last)
     figures.add("CPU per fire, node", "µs", cpu / jobs * 1e6)
     figures.add("CPU per arrival, receiver", "µs", receiver_cpu / jobs * 1e6)

@@ -47,6 +47,11 @@ SWITCH_INTERVAL = 0.001
 Python's default of 5 ms each of its stretches could make calls leave so much later."""
 
 
+GC_THRESHOLDS = (50_000, 20, 20)
+"""A batch of jobs or results makes tens of thousands of objects that live until it is done; with
+Python's defaults the collector walks them again and again. There are next to no cycles to find."""
+
+
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code of the process.
 
@@ -206,6 +211,7 @@ class _Node:
             await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         await self._engine.start()
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         stopping = asyncio.create_task(self._stopping.wait())

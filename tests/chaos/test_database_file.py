@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -52,27 +53,33 @@ def locked_by_another_program(path: Path, *statements: str) -> Iterator[None]:
             program.communicate()
 
 
-def _filled(tocsin: Tocsin, receiver: Receiver, *, jobs: int = 2_000) -> None:
-    """Give it jobs and history, and end it in order, so that all is in the one file."""
-    tocsin.start()
-    tocsin.create(
-        [
-            {"name": f"far-{number}", "schedule": {"at": FAR}, "target": {"log": "here"}}
-            for number in range(jobs)
-        ]
-        + [
-            {
-                "name": f"tick-{number}",
-                "schedule": {"cron": "* * * * * *"},
-                "target": {"url": receiver.url("/ok?bytes=500")},
-            }
-            for number in range(100)
-        ]
-    )
-    receiver.wait_for(300)
-    assert tocsin.terminate() == 0
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with 2,100 jobs and some history, all of it in the one file."""
+    tocsin = Tocsin(tmp_path_factory.mktemp("filled"))
+    try:
+        tocsin.start()
+        tocsin.create(
+            [
+                {"name": f"far-{number}", "schedule": {"at": FAR}, "target": {"log": "here"}}
+                for number in range(2_000)
+            ]
+            + [
+                {
+                    "name": f"tick-{number}",
+                    "schedule": {"cron": "* * * * * *"},
+                    "target": {"log": "tick " * 100},
+                }
+                for number in range(100)
+            ]
+        )
+        wait_until(lambda: len(tocsin.rows().executions()) >= 300, "there is some history")
+        assert tocsin.terminate() == 0
+    finally:
+        tocsin.close()
     with contextlib.closing(sqlite3.connect(tocsin.database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return tocsin.database
 
 
 def _fingerprint(path: Path) -> str:
@@ -92,10 +99,10 @@ def _assert_refused(ended: Ended, path: Path, *words: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["garbage header", "not a database", "cut in half"])
-def test_damaged_file(damage: str, node: NodeFactory, receiver: Receiver) -> None:
+def test_damaged_file(damage: str, node: NodeFactory, filled: Path) -> None:
     """A file that is no database any more is refused and left as it is."""
     tocsin = node()
-    _filled(tocsin, receiver)
+    shutil.copyfile(filled, tocsin.database)
     original = tocsin.database.read_bytes()
     match damage:
         case "garbage header":
@@ -115,16 +122,16 @@ def test_damaged_file(damage: str, node: NodeFactory, receiver: Receiver) -> Non
     assert _fingerprint(tocsin.database) == before, "it changed a file that it cannot read"
     tocsin.database.write_bytes(original)
     tocsin.start()
-    assert tocsin.get("/stats")["jobs"]["active"] >= 2_000
+    assert tocsin.get("/stats")["jobs"]["active"] == 2_100
 
 
 @seeds(2)
 @pytest.mark.parametrize("what", ["executions", "timers", "jobs", "anywhere"])
-def test_damaged_pages(what: str, seed: int, node: NodeFactory, receiver: Receiver) -> None:
+def test_damaged_pages(what: str, seed: int, node: NodeFactory, filled: Path) -> None:
     """Pages in the middle are overwritten: it refuses to start, or says what it cannot read."""
     dice = random.Random(seed)
     tocsin = node()
-    _filled(tocsin, receiver)
+    shutil.copyfile(filled, tocsin.database)
     with contextlib.closing(sqlite3.connect(tocsin.database)) as connection:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -188,10 +195,10 @@ def _assert_copes_with_damage(tocsin: Tocsin) -> None:
 # --- locked -------------------------------------------------------------------------------------
 
 
-def test_locked_at_the_start(node: NodeFactory, receiver: Receiver) -> None:
+def test_locked_at_the_start(node: NodeFactory, filled: Path) -> None:
     """It waits or ends with a sentence; when the other program is done all is there."""
     tocsin = node()
-    _filled(tocsin, receiver, jobs=10)
+    shutil.copyfile(filled, tocsin.database)
     with locked_by_another_program(
         tocsin.database,
         "PRAGMA locking_mode = EXCLUSIVE",
@@ -209,7 +216,7 @@ def test_locked_at_the_start(node: NodeFactory, receiver: Receiver) -> None:
     else:
         tocsin.wait_listening()
         wait_until(tocsin.is_ready, "it is ready without help")
-    assert tocsin.get("/stats")["jobs"]["active"] == 110
+    assert tocsin.get("/stats")["jobs"]["active"] == 2_100
 
 
 def test_locked_while_running(node: NodeFactory, receiver: Receiver, record_property: Any) -> None:
@@ -282,13 +289,13 @@ def test_path_is_a_directory(node: NodeFactory, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("directory_too", [False, True], ids=["file", "file and directory"])
 def test_read_only_file(
-    directory_too: bool, node: NodeFactory, receiver: Receiver, tmp_path: Path
+    directory_too: bool, node: NodeFactory, filled: Path, tmp_path: Path
 ) -> None:
     """A file that may not be written is refused at the start, not at the first fire."""
     home = tmp_path / "home"
     home.mkdir()
     tocsin = node(database=home / "tocsin.db")
-    _filled(tocsin, receiver, jobs=10)
+    shutil.copyfile(filled, tocsin.database)
     before = _fingerprint(tocsin.database)
     # Root may write to anything; without its capabilities it is a user like others.
     tocsin.prefix = (
@@ -311,10 +318,10 @@ def test_read_only_file(
 # --- from another version -----------------------------------------------------------------------
 
 
-def test_newer_schema(node: NodeFactory, receiver: Receiver) -> None:
+def test_newer_schema(node: NodeFactory, filled: Path) -> None:
     """A database that a newer version has migrated is refused and left as it is."""
     tocsin = node()
-    _filled(tocsin, receiver, jobs=10)
+    shutil.copyfile(filled, tocsin.database)
     with contextlib.closing(sqlite3.connect(tocsin.database)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999_from_the_future'")
         connection.commit()

@@ -420,6 +420,20 @@ async def test_replace_ends_the_old_one_and_says_whose_it_was(store: Store) -> N
     assert list(await store.owned("inc-b")) == []
 
 
+async def test_a_timer_that_an_edit_set_back_does_not_replace_what_it_calls_for(
+    store: Store,
+) -> None:
+    of = job(schedule=every(SECOND), overlap=Overlap.REPLACE)
+    await add(store, of)
+    await join(store)
+    live = await claim_one(store)
+    # The editor read the job before that claim: its timer is the fire that is live by now.
+    await change(store, of, timer=timer(of, after=live.execution.fire_time - 1))
+    claimed = await claim(store, live.execution.fire_time)
+    assert (list(claimed.claims), list(claimed.closed)) == ([], [])
+    assert (await stored(store, live)).state is State.CLAIMED
+
+
 async def test_replace_ends_what_waits_for_a_retry(store: Store) -> None:
     of = job(
         schedule=every(MINUTE), overlap=Overlap.REPLACE, retry=RetryPolicy(initial=HOUR, jitter=0)

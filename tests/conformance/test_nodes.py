@@ -330,8 +330,26 @@ async def test_what_is_owned_comes_with_the_present_definition(store: Store) -> 
     assert owned.job == gone
 
 
+async def test_what_is_owned_is_told_apart_by_id_and_version(store: Store) -> None:
+    await add(store, job(), job())
+    await join(store)
+    one, other = (await claim(store, limit=2)).claims
+    assert await store.owned_versions("inc-a") == {
+        one.execution.id: one.job.version,
+        other.execution.id: other.job.version,
+    }
+    new = await change(store, one.job, target=LogTarget(text="new"))
+    assert (await store.owned_versions("inc-a"))[one.execution.id] == new.version
+    (owned,) = await store.owned("inc-a", ids=[one.execution.id, "no-such-id"])
+    assert (owned.execution.id, owned.job) == (one.execution.id, new)
+    assert list(await store.owned("inc-a", ids=[])) == []
+    await record(store, succeed(one, NOW), succeed(other, NOW))
+    assert await store.owned_versions("inc-a") == {}
+
+
 async def test_an_unknown_incarnation_owns_nothing(store: Store) -> None:
     assert list(await store.owned("inc-z")) == []
+    assert await store.owned_versions("inc-z") == {}
     assert await store.still_owned("inc-z", []) == set()
 
 

@@ -77,6 +77,15 @@ async def test_a_repeated_trigger_is_given_what_was_stored(store: Store) -> None
     assert len(await executions(store)) == 1
 
 
+async def test_a_request_is_found_by_its_key(store: Store) -> None:
+    asked = request("k")
+    await create(store, job("a"), request=asked)
+    assert await store.find_request(asked.namespace, asked.operation, "k") == asked
+    assert await store.find_request(asked.namespace, asked.operation, "other") is None
+    assert await store.find_request(asked.namespace, "other", "k") is None
+    assert await store.find_request("other", asked.operation, "k") is None
+
+
 async def test_a_skipped_trigger_keeps_its_key_too(store: Store) -> None:
     of = job(overlap=Overlap.SKIP)
     await add(store, of)

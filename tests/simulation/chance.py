@@ -13,7 +13,6 @@ from tests.simulation.receiver import random_script
 from tests.simulation.world import SimNode, World
 from tocsin.domain.execution import TriggerKind
 from tocsin.domain.instant import format_instant
-from tocsin.domain.job import JobStatus
 
 ORIGINS = ("http://one.example", "http://two.example", "http://three.example")
 
@@ -37,6 +36,7 @@ class Chance:
         self.world = world
         self.rng = world.random("story")
         self.names: list[str] = []
+        self._requests: list[asyncio.Task[None]] = []
         self.length = self.rng.choice((10.0, 20.0, 40.0))
         self.ends_at = format_instant(world.now() + int(self.length * 1_000))
         self.hosts = self._hosts()
@@ -213,8 +213,7 @@ class Chance:
             return
         node.pause()
         await self.world.sleep(self.rng.choice((0.2, 2.0, 4.6, 5.2, 9.0, 20.0)))
-        if node.paused:
-            node.resume()
+        node.resume()
 
     async def _jump(self) -> None:
         await self._later()
@@ -258,8 +257,7 @@ class Chance:
             node = self._victim()
             if node is not None and not node.paused and self.names:
                 # Nobody waits for an answer: a node may be paused or cut off in the middle.
-                _background.append(asyncio.create_task(self._change(node)))
-                del _background[:-100]
+                self._requests.append(asyncio.create_task(self._change(node)))
 
     async def _change(self, node: SimNode) -> None:
         rng, world = self.rng, self.world
@@ -287,7 +285,7 @@ class Chance:
             case 7:
                 await world.tell(lambda node: node.jobs.cancel(name), node)
             case 8 | 9:
-                await world.tell(lambda node: node.executions.trigger(name), node)
+                await world.tell(lambda node: node.executions.trigger(name, {}), node)
             case 10:
                 ids = sorted(row.id for row in world.state.all_live())
                 if ids:
@@ -302,8 +300,3 @@ class Chance:
                 if ids:
                     one = rng.choice(ids)
                     await world.tell(lambda node: node.executions.retry(one), node)
-
-
-_background: list[asyncio.Task[None]] = []
-"""Strong references to the tasks of users."""
-_ = JobStatus

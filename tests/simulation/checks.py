@@ -445,7 +445,7 @@ def calm_worlds_are_on_time(world: World) -> Iterator[str]:
             continue
         first = world.history[call.execution_id][0][1]
         late = call.left_wall - row.due
-        if not first.queued and late > (20 if row.exact else 5):
+        if not first.queued and late > (40 if row.exact else 20):
             yield f"{call.execution_id} leaves {late} ms late"
 
 

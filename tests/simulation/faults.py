@@ -24,6 +24,7 @@ READS = frozenset(
         "list_executions",
         "nodes",
         "owned",
+        "owned_versions",
         "still_owned",
         "stats",
         "open",

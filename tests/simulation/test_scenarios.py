@@ -404,7 +404,7 @@ def test_a_queued_execution_waits_for_younger_ones_too() -> None:
         )
         await world.sleep(1.1)
         assert world.rows(job.id) == [], "jitter has not let it go yet"
-        await node.ask(lambda: node.executions.trigger("j"))
+        await node.ask(lambda: node.executions.trigger("j", {}))
         await world.sleep(12)
         first, second = world.receiver.of(job.id)
         assert first.execution_id > second.execution_id

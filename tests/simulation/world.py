@@ -5,19 +5,19 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
 from tests.simulation.faults import Faults, SimStore
-from tests.simulation.receiver import Call, Receiver, SimCaller
+from tests.simulation.receiver import OK, Call, Receiver, SimCaller
 from tests.simulation.state import Commit, SimState
 from tests.support.virtual_loop import Process, VirtualLoop
 from tocsin.domain.errors import CapacityExceeded, Conflict, InvalidInput, NotFound, StoreError
-from tocsin.domain.execution import ErrorKind, Execution, Reason, State
+from tocsin.domain.execution import ErrorKind, Execution, State
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, JobStatus
+from tocsin.domain.job import Job
 from tocsin.domain.settle import void
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.meter import NoMeter
@@ -140,8 +140,9 @@ class SimNode(Process):
         super().pause()
 
     def resume(self) -> None:
-        self.world.note("resumed", self.name)
-        super().resume()
+        if self.paused:
+            self.world.note("resumed", self.name)
+            super().resume()
 
     def _hear(self, news: News) -> None:
         self.world.heard(self, news)
@@ -548,7 +549,7 @@ class World:
     async def settle(self) -> None:
         """Heal everything and wait until nothing is left to do."""
         self.faults.heal()
-        self.receiver.script = lambda _claim: _QUICK
+        self.receiver.script = lambda _claim: OK
         self.receiver.by_job.clear()
         for node in self.living:
             node.never_mind()
@@ -591,7 +592,9 @@ class World:
             CapacityExceeded,
         ) as error:
             self.note("user", node.name, type(error).__name__, error)
-            return None
+        except Exception as error:
+            self.violate(f"a user's request broke: {error!r}")
+        return None
 
     # --- shortcuts for scenarios
 
@@ -610,9 +613,3 @@ class World:
             (row for row in self.state.executions.values() if row.job_id == job_id),
             key=lambda row: row.id,
         )
-
-
-from tests.simulation.receiver import Behaviour  # noqa: E402
-
-_QUICK = Behaviour()
-_ = (Reason, JobStatus, field)

@@ -74,7 +74,7 @@ class HandCaller:
 
     async def call(self, claim: Claim) -> CallResult:
         self.calls.append(claim)
-        end = asyncio.get_running_loop().create_future()
+        end: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
         self._ends[claim.execution.id] = end
         try:
             return await end

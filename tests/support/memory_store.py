@@ -12,7 +12,15 @@ a commit of unknown outcome.
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -207,6 +215,10 @@ class MemoryStore:
                     state.put(state.timers, job.id, new.timer)
             _store_request(state, request)
             return None
+
+    async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
+        async with self._transaction("find_request") as state:
+            return state.requests.get((namespace, operation, key))
 
     async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
         async with self._transaction("get_job") as state:
@@ -427,12 +439,22 @@ class MemoryStore:
             _require_node(state, request.incarnation)
             return _Claiming(state, request, plan).run()
 
-    async def owned(self, incarnation: str) -> Sequence[Claim]:
+    async def owned_versions(self, incarnation: str) -> dict[str, int]:
+        async with self._transaction("owned_versions") as state:
+            return {
+                execution.id: state.jobs[execution.job_id].version
+                for execution in state.all_live()
+                if _is_owned(execution, incarnation)
+            }
+
+    async def owned(
+        self, incarnation: str, *, ids: Collection[str] | None = None
+    ) -> Sequence[Claim]:
         async with self._transaction("owned") as state:
             return [
                 Claim(execution=execution, job=state.jobs[execution.job_id])
                 for execution in state.all_live()
-                if _is_owned(execution, incarnation)
+                if _is_owned(execution, incarnation) and (ids is None or execution.id in ids)
             ]
 
     async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:
@@ -598,7 +620,9 @@ class _Claiming:
             )
         except Exception:
             return  # A job that cannot be planned is left alone and holds up no other.
-        if plan.replaces:
+        if plan.replaces and any(
+            not row.state.final and row.id not in state.executions for row in plan.executions
+        ):
             self._closed += _cancel(state, state.live_of(job.id), Reason.REPLACED, now)
         for execution in plan.executions:
             if execution.id in state.executions:

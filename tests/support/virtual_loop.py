@@ -191,7 +191,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._since_progress = 0
 
     def _run(self, handle: asyncio.Handle) -> None:
-        if handle._cancelled:  # type: ignore[attr-defined]
+        if handle._cancelled:
             return
         process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
         if process is not None and not self._cleaning:

@@ -433,8 +433,15 @@ def test_reading_all_that_is_owned_finds_strays_and_what_is_not_owned_any_more()
         with bench.dispatcher.taking(all_owned=True) as taking:
             await bench.hold(came_and_went, came)
             bench.dispatcher.forget([came_and_went.execution.id])
+            versions = {
+                one.execution.id: one.job.version
+                for one in (kept, stray, came_and_went, replace(changed, job=newer))
+            }
+            assert sorted(bench.dispatcher.unfamiliar(taking, versions)) == sorted(
+                ids([stray, changed])
+            )
             strays = bench.dispatcher.reconcile(
-                taking, [kept, stray, came_and_went, replace(changed, job=newer)]
+                taking, versions, [stray, replace(changed, job=newer)]
             )
         assert strays == [stray]
         assert not bench.dispatcher.holds(lost.execution.id)

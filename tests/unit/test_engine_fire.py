@@ -438,7 +438,7 @@ def test_an_error_is_followed_by_adopting_and_does_not_end_the_loop() -> None:
         running = asyncio.create_task(bench.fire.run())
         await asyncio.sleep(0.3)
         assert len(bench.caller.ids) == 1
-        assert bench.store.methods.count("owned") == 2
+        assert bench.store.methods.count("owned_versions") == 2
         bench.fire.stop()
         await running
 

@@ -37,7 +37,7 @@ from tocsin.domain.planning import plan_fires
 from tocsin.domain.settle import void
 from tocsin.store.port import JobQuery
 from tocsin.store.sqlite import SqliteStore, migrate
-from tocsin.store.sqlite_errors import wrapped
+from tocsin.store.sqlite.errors import wrapped
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_damage_in_the_middle_is_said_when_it_is_met(path: Path) -> None:
 async def test_a_locked_file_is_worth_another_try(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tocsin.store.sqlite_engine.BUSY_TIMEOUT", 20)
+    monkeypatch.setattr("tocsin.store.sqlite.engine.BUSY_TIMEOUT", 20)
     store = SqliteStore(path)
     await store.open()
     other = sqlite3.connect(path, isolation_level=None)

@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from tocsin.domain.errors import SchemaMismatch
 from tocsin.store import migrations
 from tocsin.store.sqlite import SqliteStore, check, migrate
-from tocsin.store.sqlite_engine import connect, transaction
-from tocsin.store.sqlite_schema import create_tables
+from tocsin.store.sqlite.engine import connect, transaction
+from tocsin.store.sqlite.schema import create_tables
 
 
 def schema(path: Path) -> dict[str, str | None]:

@@ -40,8 +40,8 @@ from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.record import record
 from tocsin.store.sql.stats import stats
 from tocsin.store.sqlite import migrate
-from tocsin.store.sqlite_engine import connect, transaction
-from tocsin.store.sqlite_statements import SqliteStatements, raw
+from tocsin.store.sqlite.engine import connect, transaction
+from tocsin.store.sqlite.statements import SqliteStatements, raw
 
 STATEMENTS = SqliteStatements()
 SMALL = {"nodes", "counters", "tallies", "json_each", "alembic_version", "CONSTANT", "waiting"}

@@ -35,8 +35,13 @@ async def read_json(request: Request, limit: int) -> Any:
     Refused where it is of another kind (415), too large (413), not JSON (400), or holds the
     character U+0000, which databases cannot keep (422).
     """
+    return parse_json(await read_json_bytes(request, limit))
+
+
+async def read_json_bytes(request: Request, limit: int) -> bytes:
+    """The body, which says that it is JSON, for ``parse_json``."""
     _check_media_type(request)
-    return parse_json(await read_bytes(request, limit))
+    return await read_bytes(request, limit)
 
 
 async def read_optional_json(request: Request, limit: int) -> Any:

@@ -81,6 +81,7 @@ def _from_text(text: str) -> Decimal:
     raise ValueError(f"{text!r} is not {_ACCEPTED}")
 
 
+@lru_cache(maxsize=1_024)  # Millions of jobs share a handful of durations.
 def format_duration(duration: Millis) -> str:
     """Write a duration in days and smaller units, such as ``1h30m`` or ``1s500ms``; 0 is ``0s``.
 

@@ -1,7 +1,7 @@
 """Starting each call at its instant, and never more at once than there are slots."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -190,21 +190,32 @@ class Dispatcher:
             self._abort([one for taking in self._takings for one in taking.aborted])
         self.pump()
 
-    def reconcile(self, taking: Taking, owned: Sequence[Claim]) -> list[Claim]:
+    def unfamiliar(self, taking: Taking, versions: Mapping[str, int]) -> list[str]:
+        """Ids of what is owned but was not held, or is held with another version of its job."""
+        held_versions = {held.claim.execution.id: held.claim.job.version for held in taking.before}
+        return [
+            one
+            for one, version in versions.items()
+            if held_versions.get(one, version if one in taking.seen else None) != version
+        ]
+
+    def reconcile(
+        self, taking: Taking, versions: Mapping[str, int], claims: Sequence[Claim]
+    ) -> list[Claim]:
         """Let what was held before a read of whatever this node owns follow what was read.
 
-        So that the truth arrives also where the news of it was lost. Returns what is owned but
-        was never held since.
+        So that the truth arrives also where the news of it was lost. ``versions`` are all that
+        was owned, ``claims`` those of them that were unfamiliar. Returns what is owned but was
+        never held since.
         """
-        by_id = {claim.execution.id: claim for claim in owned}
+        by_id = {claim.execution.id: claim for claim in claims}
         for held in taking.before:
             execution_id = held.claim.execution.id
             if self._claims.get(execution_id) is held:
-                claim = by_id.get(execution_id)
-                if claim is None:
+                if execution_id not in versions:
                     self._abort_held(held)
-                else:
-                    self._revise_held(held, claim.job)
+                elif execution_id in by_id:
+                    self._revise_held(held, by_id[execution_id].job)
         return [claim for one, claim in by_id.items() if one not in taking.seen]
 
     # --- calls

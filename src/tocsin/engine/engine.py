@@ -190,7 +190,7 @@ class Engine:
             return
         try:
             # Claims whose commit looked failed: nobody adopted them, so none has started.
-            owned = [claim.execution.id for claim in await self._store.owned(incarnation)]
+            owned = await self._store.owned_versions(incarnation)
             await self._give_back(
                 incarnation, [one for one in owned if not self.dispatcher.holds(one)]
             )

@@ -15,7 +15,7 @@ from tocsin.engine.loop import Troubles
 from tocsin.engine.meter import Meter
 from tocsin.engine.outcomes import log_outcomes
 from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
-from tocsin.store.port import Claimed, ClaimRequest, Store
+from tocsin.store.port import Claim, Claimed, ClaimRequest, Store
 
 BATCH = 1_000
 """Executions in one claim at most."""
@@ -169,10 +169,14 @@ class FireLoop:
         """
         incarnation = self._lease.incarnation
         with self._dispatcher.taking(all_owned=True) as taking:
-            owned = await self._store.owned(incarnation)
+            versions = await self._store.owned_versions(incarnation)
+            unfamiliar = self._dispatcher.unfamiliar(taking, versions)
+            claims: Sequence[Claim] = ()
+            if unfamiliar:
+                claims = await self._store.owned(incarnation, ids=unfamiliar)
             if incarnation != self._lease.incarnation:
                 return 0
-            strays = self._dispatcher.reconcile(taking, owned)
+            strays = self._dispatcher.reconcile(taking, versions, claims)
             self._dispatcher.hold(strays)
         return len(strays)
 

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tocsin.domain.errors import CapacityExceeded, FieldProblem, InvalidInput, NotFound
+from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, JobSpec, JobStatus, LogTarget
-from tocsin.domain.schedule import At, Schedule
 from tocsin.services import lifecycle
 from tocsin.services.checking import MAX_PROBLEMS
 from tocsin.services.definitions import JobDefaults, read_definition
@@ -170,16 +168,7 @@ class JobCreation:
         What is refused now may have been fine then: an ``at`` that has passed since.
         """
         if keyed is not None:
-            try:
-                # The store looks for the key before anything else, and must not do more: a job
-                # that would exceed the limits sees to that.
-                taken = await self._store.create_jobs(
-                    [_no_job()],
-                    limits=Limits(max_jobs=-1, max_bytes=-1),
-                    request=keyed.request([], self._now()),
-                )
-            except CapacityExceeded:
-                taken = None
+            taken = await self._store.find_request(keyed.namespace, keyed.operation, keyed.key)
             if taken is not None:
                 return await self._replay(keyed, taken)
         raise error
@@ -212,22 +201,6 @@ def _of_first(error: InvalidInput) -> InvalidInput:
             for problem in error.problems
         ]
     )
-
-
-def _no_job() -> NewJob:
-    """A job that is never stored."""
-    spec = JobSpec(schedule=Schedule(kind=At(instant=0)), target=LogTarget(text=""))
-    nil = "00000000-0000-0000-0000-000000000000"
-    job = Job(
-        id=nil,
-        name=nil,
-        spec=spec,
-        status=JobStatus.ACTIVE,
-        version=1,
-        created_at=0,
-        updated_at=0,
-    )
-    return NewJob(job=job, timer=None)
 
 
 def _fresh(new: NewJob) -> JobView:

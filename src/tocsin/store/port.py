@@ -10,7 +10,7 @@ was changed, except that after ``StoreUnavailable`` the outcome of a commit may 
 All instants are milliseconds since the epoch, UTC, and come from the caller.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -268,6 +268,9 @@ class Store(Protocol):
         counts) and ``CapacityExceeded`` (limit ``jobs`` or ``bytes``).
         """
 
+    async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
+        """The stored request with this key, ``None`` where there is none."""
+
     async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
         """The job with this id or name, ``None`` where there is none; deleted jobs by id only."""
 
@@ -384,7 +387,8 @@ class Store(Protocol):
           whose overlap is not ``allow``, all zero otherwise) and a window whose ``room`` is what
           is left of the limit; the plan's rows are inserted, those whose id exists are dropped,
           the timer moves to ``plan.next``, and a job whose timer ends is completed. Replaced
-          executions end as cancelled/replaced before the new ones are inserted.
+          executions end as cancelled/replaced before the new ones are inserted; nothing is
+          replaced where whatever the plan wants to run exists already.
         - pending executions whose ``available_at`` is reached (ahead likewise unless exact), in
           lanes that are not busy; a queued one only where no older execution of its job (by id)
           is live. They keep ``available_at`` as the instant at which they leave. Their claim
@@ -398,8 +402,20 @@ class Store(Protocol):
         error is logged and the job's timer and pending executions are left alone for a minute.
         """
 
-    async def owned(self, incarnation: str) -> Sequence[Claim]:
-        """Whatever is claimed by a node, with the jobs' present definitions."""
+    async def owned_versions(self, incarnation: str) -> dict[str, int]:
+        """The ids of whatever is claimed by a node, each with its job's present version.
+
+        Cheap beside ``owned``, for a node that holds most of it already. A job that is gone for
+        good has version 0.
+        """
+
+    async def owned(
+        self, incarnation: str, *, ids: Collection[str] | None = None
+    ) -> Sequence[Claim]:
+        """Whatever is claimed by a node, with the jobs' present definitions, by id.
+
+        With ``ids``: of these only.
+        """
 
     async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` (1,000 at most) that are still claimed by a node.

@@ -3,7 +3,8 @@
 from fastapi import FastAPI, Request, Response
 
 from tocsin.api.answers import batch_answer, job_answer, json_answer, replayed
-from tocsin.api.body import read_json
+from tocsin.api.body import parse_json, read_json, read_json_bytes
+from tocsin.api.collector import collector_paused
 from tocsin.api.conditions import read_match, read_only_new
 from tocsin.api.context import ApiContext
 from tocsin.api.openapi import (
@@ -62,9 +63,12 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         openapi_extra=takes("BatchIn", headers=[IDEMPOTENCY_KEY]),
     )
     async def create_jobs(request: Request) -> Response:
-        data = await read_json(request, limits.batch)
-        saved = await jobs.create_batch(data, key=request.headers.get("idempotency-key"))
-        return await batch_answer(saved.views, 201, replayed(saved.replayed))
+        raw = await read_json_bytes(request, limits.batch)
+        with collector_paused():
+            saved = await jobs.create_batch(
+                parse_json(raw), key=request.headers.get("idempotency-key")
+            )
+            return await batch_answer(saved.views, 201, replayed(saved.replayed))
 
     @app.get(
         PREFIX,

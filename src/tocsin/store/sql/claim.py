@@ -16,7 +16,7 @@ from tocsin.domain.planning import FirePlan, Live, Timer, Window
 from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner
 from tocsin.store.rows import EXECUTION_WIDTH, Row, execution_of
 from tocsin.store.sql import counters
-from tocsin.store.sql.executions import live_executions, postpone, write_ended
+from tocsin.store.sql.executions import existing_ids, live_executions, postpone, write_ended
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.statements import DueTimer, Statements
@@ -236,11 +236,19 @@ class _Claiming:
             )
             self._broken_timers.append(job_id)
             return True
-        if plan.replaces:
+        if plan.replaces and self._brings_new(plan):
             self._replace(job_id)
         self._left[exact] = room - sum(row.state is State.CLAIMED for row in plan.executions)
         self._planned.append((plan, job, timer, until))
         return True
+
+    def _brings_new(self, plan: FirePlan) -> bool:
+        """Whether a plan has executions to run that do not exist yet.
+
+        A timer that an edit set back calls for what is live already; that must not end it.
+        """
+        ids = [row.id for row in plan.executions if not row.state.final]
+        return len(existing_ids(self._conn, ids)) < len(ids)
 
     def _replace(self, job_id: str) -> None:
         """Cancel whatever is live of a job, also what this claim has just taken."""

@@ -51,6 +51,11 @@ def get_execution(conn: Connection, execution_id: str) -> Execution | None:
     return None if row is None else execution_of(row)
 
 
+def existing_ids(conn: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of ``ids`` (1,000 at most) that exist."""
+    return set(conn.scalars(select(executions.c.id).where(executions.c.id.in_(ids))))
+
+
 def live_executions(conn: Connection, job_id: str) -> list[Execution]:
     """What is live of a job, oldest first."""
     return [execution_of(row) for row in conn.execute(_LIVE_OF_JOB, {"job_id": job_id})]

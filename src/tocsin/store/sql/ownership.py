@@ -1,6 +1,6 @@
 """Nodes, their leases, and what they own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
@@ -80,11 +80,31 @@ def revoke_lapsed(conn: Connection, *, now: Millis, by: str) -> list[Node]:
 # --- what they own ------------------------------------------------------------------------------
 
 
+def owned_versions(conn: Connection, incarnation: str) -> dict[str, int]:
+    """The ids of whatever is claimed by a node, each with its job's present version."""
+    query = (
+        select(executions.c.id, jobs.c.version)
+        .select_from(executions.outerjoin(jobs, jobs.c.id == executions.c.job_id))
+        .where(text(CLAIMED), executions.c.owner == incarnation)
+    )
+    return {row.id: row.version or 0 for row in conn.execute(query)}
+
+
 def owned(
-    conn: Connection, statements: Statements, cache: JobCache, incarnation: str
+    conn: Connection,
+    statements: Statements,
+    cache: JobCache,
+    incarnation: str,
+    ids: Collection[str] | None = None,
 ) -> list[Claim]:
     """Whatever is claimed by a node; what cannot be read is left out, after a line in the log."""
-    rows = _claimed_by(conn, incarnation)
+    if ids is None:
+        rows = _claimed_by(conn, incarnation)
+    else:
+        wanted = sorted(one for one in set(ids) if is_id(one))
+        rows = []
+        for start in range(0, len(wanted), CHUNK):
+            rows += _claimed_by(conn, incarnation, ids=wanted[start : start + CHUNK])
     found = _jobs_of(conn, statements, cache, rows)
     claims = []
     for row in rows:
@@ -173,7 +193,12 @@ def _owners(conn: Connection) -> list[str]:
     return owners
 
 
-def _claimed_by(conn: Connection, incarnation: str, limit: int | None = None) -> list[Row]:
+def _claimed_by(
+    conn: Connection,
+    incarnation: str,
+    limit: int | None = None,
+    ids: Sequence[str] | None = None,
+) -> list[Row]:
     """Rows of ``EXECUTION_COLUMNS`` and the version of the job, by id."""
     query = (
         select(executions, jobs.c.version)
@@ -183,6 +208,8 @@ def _claimed_by(conn: Connection, incarnation: str, limit: int | None = None) ->
         .limit(limit)
         .with_for_update(of=executions)
     )
+    if ids is not None:
+        query = query.where(executions.c.id.in_(ids))
     return [tuple(row) for row in conn.execute(query)]
 
 

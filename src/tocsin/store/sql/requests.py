@@ -20,13 +20,13 @@ def stored_request(conn: Connection, request: Request | None) -> Request | None:
     """The request that holds the key already."""
     if request is None:
         return None
+    return find_request(conn, request.namespace, request.operation, request.key)
+
+
+def find_request(conn: Connection, namespace: str, operation: str, key: str) -> Request | None:
+    """The request with this key."""
     row = conn.execute(
-        _BY_KEY,
-        {
-            "namespace": request.namespace,
-            "operation": request.operation,
-            "key": storable(request.key),
-        },
+        _BY_KEY, {"namespace": namespace, "operation": operation, "key": storable(key)}
     ).first()
     return None if row is None else request_of(row._asdict())
 

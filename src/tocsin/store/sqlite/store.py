@@ -1,6 +1,6 @@
-"""The store in one SQLite file: the embedded database, for one host."""
+"""The port on SQLite: each method is a function of ``store.sql`` in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +49,7 @@ from tocsin.store.sql.ownership import (
     give_back,
     leave,
     owned,
+    owned_versions,
     register,
     renew,
     rescue,
@@ -56,13 +57,12 @@ from tocsin.store.sql.ownership import (
     still_owned,
 )
 from tocsin.store.sql.record import record
+from tocsin.store.sql.requests import find_request
 from tocsin.store.sql.stats import stats
-from tocsin.store.sqlite_engine import MEMORY, Database
-from tocsin.store.sqlite_runner import Inline, Runner, Threads
-from tocsin.store.sqlite_schema import check, create_tables, migrate
-from tocsin.store.sqlite_statements import SqliteStatements
-
-__all__ = ["Inline", "Runner", "SqliteStore", "Threads", "check", "migrate"]
+from tocsin.store.sqlite.engine import MEMORY, Database
+from tocsin.store.sqlite.runner import Runner, Threads
+from tocsin.store.sqlite.schema import create_tables
+from tocsin.store.sqlite.statements import SqliteStatements
 
 CACHED_JOBS = 20_000
 """Decoded definitions that are kept: about 50 MB where they are small and all different."""
@@ -127,6 +127,10 @@ class SqliteStore:
             # They may be due before long, and are decoded already.
             self._cache.put(one.job for one in jobs)
         return taken
+
+    async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
+        """The stored request with this key."""
+        return await self._read(lambda conn: find_request(conn, namespace, operation, key))
 
     async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
         """The job with this id or name."""
@@ -264,10 +268,16 @@ class SqliteStore:
             lambda conn: claim(conn, self._statements, self._cache, request, plan)
         )
 
-    async def owned(self, incarnation: str) -> Sequence[Claim]:
+    async def owned_versions(self, incarnation: str) -> dict[str, int]:
+        """The ids of whatever is claimed by a node, each with its job's present version."""
+        return await self._read(lambda conn: owned_versions(conn, incarnation))
+
+    async def owned(
+        self, incarnation: str, *, ids: Collection[str] | None = None
+    ) -> Sequence[Claim]:
         """Whatever is claimed by a node."""
         return await self._read(
-            lambda conn: owned(conn, self._statements, self._cache, incarnation)
+            lambda conn: owned(conn, self._statements, self._cache, incarnation, ids)
         )
 
     async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:

@@ -1,11 +1,7 @@
 """The statements of SQLite that run per fire or in bulk, written for its own driver.
 
 SQLAlchemy Core would cost more than SQLite itself here (it takes parameters apart per row), so
-these go to the ``sqlite3`` connection below it, within the same transaction. Lists are passed as
-one JSON parameter: the text of a statement stays the same, so it is prepared once.
-
-Where a partial index or the order of a join matters it is spelled out, because without statistics
-SQLite may choose otherwise; ``tests/unit/test_sqlite_plans.py`` asserts the plans.
+these go to the ``sqlite3`` connection below it, within the same transaction.
 """
 
 import sqlite3
@@ -19,159 +15,40 @@ from sqlalchemy import Connection
 from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import JobStatus
 from tocsin.domain.planning import Live, Timer
 from tocsin.store.rows import (
-    EXECUTION_COLUMNS,
-    JOB_COLUMNS,
-    READ_JOB_COLUMNS,
     Row,
     dump_json,
     execution_row,
     last_error_kind,
 )
 from tocsin.store.sql.statements import DueTimer, Stored
-from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, timers
+from tocsin.store.sqlite.queries import (
+    ADD_TO_COUNTER,
+    COMPLETE_JOB,
+    END_TIMER,
+    INSERT_EXECUTION,
+    INSERT_JOB,
+    INSERT_TAG,
+    INSERT_TIMER,
+    LIVE_COUNTS,
+    MOVE_TIMER,
+    NEXT_DUE,
+    NEXT_DUE_PAST_BUSY,
+    NODE_EXISTS,
+    READ_JOBS,
+    READ_TALLY,
+    REPLACE_JOB,
+    SET_HEALTH,
+    STORE_RESULT,
+    TAKE,
+    WRITE_TALLY,
+    due_executions_sql,
+    due_queued_sql,
+    due_timers_sql,
+)
 
 log = structlog.stdlib.get_logger("tocsin.store")
-
-LOOK_AHEAD = 1_000
-"""How many timers in busy lanes are read past in search of the next one that is not."""
-
-_COLUMNS = ", ".join(f'"{name}"' for name in EXECUTION_COLUMNS)
-_E_COLUMNS = ", ".join(f'e."{name}"' for name in EXECUTION_COLUMNS)
-_JOB_COLUMNS = ", ".join(READ_JOB_COLUMNS)
-_LIST = "(SELECT value FROM json_each(?))"
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
-
-
-NODE_EXISTS = "SELECT 1 FROM nodes WHERE incarnation = ?"
-
-
-def due_timers_sql(*, busy: bool) -> str:
-    """Parameters: exact, until, busy lanes if any, limit."""
-    return f"""
-        SELECT t.job_id, t.fire_at, t.due_at, t.lane, j.version
-        FROM timers t CROSS JOIN jobs j ON j.id = t.job_id
-        WHERE t.exact = ? AND t.due_at <= ? {f"AND t.lane NOT IN {_LIST}" if busy else ""}
-          AND j.status = 'active'
-        ORDER BY t.due_at, t.job_id LIMIT ?"""  # noqa: S608  # put together from constants
-
-
-def due_executions_sql(*, busy: bool) -> str:
-    """Parameters: exact, until, busy lanes if any, limit."""
-    return f"""
-        SELECT {_E_COLUMNS}, j.version
-        FROM executions e INDEXED BY executions_waiting
-        LEFT JOIN jobs j ON j.id = e.job_id
-        WHERE e.{WAITING.replace("queued", "e.queued")} AND e.exact = ? AND e.available_at <= ?
-          {f"AND e.lane NOT IN {_LIST}" if busy else ""}
-        ORDER BY e.available_at, e.id LIMIT ?"""  # noqa: S608  # put together from constants
-
-
-def due_queued_sql(*, busy: bool) -> str:
-    """Parameters: now, busy lanes if any, limit.
-
-    Goes from job to job through the index of what is queued, then to the oldest live execution
-    of each: what waits behind that costs nothing, however long the queues are.
-    """
-    return f"""
-        WITH RECURSIVE waiting(job_id) AS (
-            SELECT min(job_id) FROM executions INDEXED BY executions_queued WHERE {QUEUED}
-            UNION ALL
-            SELECT (SELECT min(q.job_id) FROM executions q INDEXED BY executions_queued
-                    WHERE q.{QUEUED.replace("queued", "q.queued")} AND q.job_id > waiting.job_id)
-            FROM waiting WHERE waiting.job_id IS NOT NULL
-        )
-        SELECT {_E_COLUMNS}, j.version
-        FROM waiting
-        CROSS JOIN executions e ON e.id = (
-            SELECT o.id FROM executions o INDEXED BY executions_live
-            WHERE o.job_id = waiting.job_id AND o.{LIVE} ORDER BY o.id LIMIT 1)
-        LEFT JOIN jobs j ON j.id = e.job_id
-        WHERE e.{QUEUED.replace("queued", "e.queued")} AND e.available_at <= ?
-          {f"AND e.lane NOT IN {_LIST}" if busy else ""}
-        ORDER BY e.available_at, e.id LIMIT ?"""  # noqa: S608  # put together from constants
-
-
-_NEXT_TIMER = """
-    SELECT t.due_at FROM timers t CROSS JOIN jobs j ON j.id = t.job_id
-    WHERE t.exact = {exact} AND t.due_at > ?1 AND j.status = 'active' ORDER BY t.due_at LIMIT 1"""
-_NEXT_WAITING = f"""
-    SELECT available_at FROM executions INDEXED BY executions_waiting
-    WHERE {WAITING} AND exact = {{exact}} AND available_at > ?1 ORDER BY available_at LIMIT 1"""  # noqa: S608
-NEXT_DUE = "SELECT " + ", ".join(
-    f"({part.format(exact=exact)})" for part in (_NEXT_TIMER, _NEXT_WAITING) for exact in (0, 1)
-)
-"""Parameter: after."""
-
-_PAST_BUSY = """
-    SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > ?1
-                AND {at} < coalesce(horizon, 9e18)
-                AND lane NOT IN (SELECT value FROM json_each(?2)) AND {counts}
-            ORDER BY {at} LIMIT 1), horizon
-    FROM (SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > ?1
-                  ORDER BY {at} LIMIT 1 OFFSET {offset}) AS horizon)"""
-NEXT_DUE_PAST_BUSY = tuple(
-    _PAST_BUSY.format(at=at, source=source, exact=exact, counts=counts, offset=LOOK_AHEAD)
-    for at, source, counts in (
-        (
-            "due_at",
-            "timers WHERE true",
-            "(SELECT status FROM jobs WHERE id = timers.job_id) = 'active'",
-        ),
-        ("available_at", f"executions INDEXED BY executions_waiting WHERE {WAITING}", "true"),
-    )
-    for exact in (0, 1)
-)
-"""Parameters: after, busy lanes. Answers the instant sought, then where the search ended."""
-
-LIVE_COUNTS = f"""
-    SELECT job_id, sum(NOT queued), sum(queued) FROM executions INDEXED BY executions_live
-    WHERE job_id IN {_LIST} AND {LIVE} GROUP BY job_id"""  # noqa: S608  # put together from constants
-
-INSERT_EXECUTION = (
-    f"INSERT INTO executions ({_COLUMNS}) VALUES ({_marks(len(EXECUTION_COLUMNS))})"  # noqa: S608
-    " ON CONFLICT (id) DO NOTHING"
-)
-MOVE_TIMER = """
-    UPDATE timers SET fire_at = ?, due_at = ?, lane = ?, exact = ?
-    WHERE job_id = ? AND fire_at = ?"""
-END_TIMER = "DELETE FROM timers WHERE job_id = ? AND fire_at = ?"
-COMPLETE_JOB = f"""
-    UPDATE jobs SET status = '{JobStatus.COMPLETED.value}', version = version + 1, updated_at = ?
-    WHERE id = ? AND status = '{JobStatus.ACTIVE.value}'"""  # noqa: S608
-TAKE = f"""
-    UPDATE executions SET state = '{State.CLAIMED.value}', owner = ?, queued = 0
-    WHERE id = ? AND state = '{State.PENDING.value}'"""  # noqa: S608
-STORE_RESULT = f"""
-    UPDATE executions SET state = ?, finished_at = ?, queued = ?, owner = ?, available_at = ?,
-        reason = ?, attempt_count = ?, error_kind = ?, attempts = ?
-    WHERE id = ? AND {CLAIMED} AND owner = ?"""  # noqa: S608  # put together from constants
-
-ADD_TO_COUNTER = """
-    INSERT INTO counters (shard, name, value) VALUES (?, ?, ?)
-    ON CONFLICT (shard, name) DO UPDATE SET value = value + excluded.value"""
-READ_TALLY = "SELECT data FROM tallies WHERE minute = ? AND node = ?"
-WRITE_TALLY = """
-    INSERT INTO tallies (minute, node, data) VALUES (?, ?, ?)
-    ON CONFLICT (minute, node) DO UPDATE SET data = excluded.data"""
-SET_HEALTH = """
-    INSERT INTO health (job_id, last_state, since) VALUES (?, ?, ?)
-    ON CONFLICT (job_id) DO UPDATE SET last_state = excluded.last_state, since = excluded.since
-    WHERE last_state <> excluded.last_state"""
-
-READ_JOBS = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id IN {_LIST}"  # noqa: S608
-INSERT_JOB = f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}) VALUES ({_marks(len(JOB_COLUMNS))})"  # noqa: S608
-REPLACE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_COLUMNS)} WHERE id = ?"  # noqa: S608
-INSERT_TAG = "INSERT INTO job_tags (tag, job_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
-INSERT_TIMER = (
-    f"INSERT INTO timers ({', '.join(timers.columns.keys())})"  # noqa: S608
-    f" VALUES ({_marks(len(timers.columns))})"
-)
 
 _BAD_ROW = (
     # Too large, or of a type that SQLite does not know.

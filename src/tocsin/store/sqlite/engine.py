@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import NullPool
 
 from tocsin.domain.errors import StoreError, StoreUnavailable
-from tocsin.store.sqlite_errors import wrapped
+from tocsin.store.sqlite.errors import wrapped
 
 MEMORY = ":memory:"
 

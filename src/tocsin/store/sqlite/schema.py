@@ -9,9 +9,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.store import migrations
-from tocsin.store.sqlite_engine import BUSY_TIMEOUT, connect, transaction
-from tocsin.store.sqlite_errors import wrapped
-from tocsin.store.sqlite_statements import raw
+from tocsin.store.sqlite.engine import BUSY_TIMEOUT, connect, transaction
+from tocsin.store.sqlite.errors import wrapped
+from tocsin.store.sqlite.statements import raw
 from tocsin.store.tables import metadata
 
 PAUSE = 0.05
