@@ -215,7 +215,7 @@ def test_acknowledged_creations_survive(
 def test_killed_right_after_the_answer(node: NodeFactory) -> None:
     """The 201 is not earlier than the disk; the job fires after the restart."""
     tocsin = node()
-    for number in range(3):
+    for number in range(2):
         tocsin.start()
         created = tocsin.post(
             "/jobs",

@@ -65,7 +65,7 @@ def test_garbage_in_the_environment(variable: str, value: str, node: NodeFactory
         "sqlite:///",
         "tocsin.db",
         "",
-        "sqlite:///:memory:",
+        "sqlite:///:memory:",  # nothing would survive the end of the process
     ],
 )
 def test_garbage_database_url(url: str, node: NodeFactory, tmp_path: Path) -> None:
@@ -91,7 +91,8 @@ def test_address_of_another_machine(node: NodeFactory) -> None:
 
 def test_log_file_out_of_reach(node: NodeFactory, tmp_path: Path) -> None:
     """A log file that cannot be opened is said before anything else happens."""
-    path = tmp_path / "no" / "such" / "place.log"
+    path = tmp_path / "directory.log"
+    path.mkdir()
     ended = node(options=("--log-file", str(path))).run_to_end()
     assert ended.code in {1, 2}, ended.output
     assert str(path) in ended.output, ended.output

@@ -463,6 +463,33 @@ async def test_a_due_retry_and_the_fire_that_replaces_it_do_not_both_run(store: 
     assert len(await store.owned("inc-a")) == 1
 
 
+async def test_a_retry_is_replaced_although_room_for_that_was_found_late(store: Store) -> None:
+    """A dropped row gives its room back, and the fire that gets it replaces the retry."""
+    known = job("known", at(NOW + MINUTE - 1), overlap=Overlap.SKIP)
+    of = job(
+        schedule=every(MINUTE), overlap=Overlap.REPLACE, retry=RetryPolicy(initial=SECOND, jitter=0)
+    )
+    await add(store, of)
+    await join(store)
+    old = await claim_one(store)
+    await record(store, fail(old, NOW))
+    await add(store, known)
+    exists = execution(
+        known, NOW + MINUTE - 1, state=State.SKIPPED, available_at=None, finished_at=NOW
+    )
+    await change(store, known, closing=[exists], timer=timer(known))
+    claims, closed = [], []
+    for _ in range(3):
+        claimed = await claim(store, NOW + MINUTE, exact_limit=2)
+        assert not ids(claimed.claims) & ids(claimed.closed)
+        claims += claimed.claims
+        closed += claimed.closed
+    owned = ids(await store.owned("inc-a"))
+    assert owned == {execution_id(of.id, NOW + MINUTE)}
+    assert owned <= ids(claims)
+    assert ids(closed) == {old.execution.id}
+
+
 async def test_a_queued_fire_goes_once_nothing_older_of_its_job_is_live(store: Store) -> None:
     of = job(schedule=every(SECOND, ends_at=NOW + 2 * SECOND), overlap=Overlap.QUEUE)
     await add(store, of)

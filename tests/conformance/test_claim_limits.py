@@ -112,6 +112,24 @@ async def test_the_oldest_due_have_the_limit_whether_fire_or_retry(store: Store)
     assert taken == ["fire-1", retry_2, "fire-3", retry_4]
 
 
+async def test_the_oldest_due_go_first_however_many_are_due(store: Store) -> None:
+    # Ids do not sort by due instant.
+    await add(store, *(job(f"job-{n * 7 % 400}", at(NOW + n * 7 % 400)) for n in range(400)))
+    await join(store)
+    claimed = await claim(store, limit=3)
+    assert [one.job.name for one in claimed.claims] == ["job-0", "job-1", "job-2"]
+
+
+async def test_the_oldest_retries_go_first_however_many_are_due(store: Store) -> None:
+    of = resting()
+    await add(store, of)
+    await join(store)
+    wanted = {n: await pending(store, of, NOW + n * 7 % 400) for n in range(400)}
+    oldest = [wanted[n] for n in sorted(wanted, key=lambda n: n * 7 % 400)[:3]]
+    claimed = await claim(store, NOW + 400, limit=3)
+    assert [one.execution.id for one in claimed.claims] == oldest
+
+
 async def test_what_a_plan_cannot_claim_for_lack_of_room_is_claimed_next(store: Store) -> None:
     await add(store, job(schedule=every(SECOND)))
     await join(store, "inc-a", "inc-b")

@@ -403,6 +403,9 @@ async def test_jobs_that_do_not_fire_are_not_among_the_next(store: Store) -> Non
     await pause(store, paused)
     await delete(store, deleted)
     await claim(store)
+    with_timer = job(schedule=at(NOW + 3))
+    await add(store, with_timer)
+    await change(store, with_timer, status=JobStatus.CANCELLED, timer=timer(with_timer))
     assert list((await store.stats(since=NOW, now=NOW)).next_fires) == []
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 READS = frozenset(
     {
         "get_job",
+        "find_request",
         "get_jobs",
         "list_jobs",
         "last_planned",

@@ -180,8 +180,21 @@ def lost_in_a_row(attempts: tuple[Attempt, ...]) -> int:
     return count
 
 
-def closed(execution: Execution, state: State, reason: Reason | None, now: Millis) -> Execution:
-    """The same execution, ended."""
+def closed(
+    execution: Execution,
+    state: State,
+    reason: Reason | None,
+    now: Millis,
+    *,
+    attempts: tuple[Attempt, ...] | None = None,
+) -> Execution:
+    """The same execution, ended; with ``attempts`` in place of its own."""
     return replace(
-        execution, state=state, reason=reason, available_at=None, queued=False, finished_at=now
+        execution,
+        state=state,
+        reason=reason,
+        available_at=None,
+        queued=False,
+        finished_at=now,
+        attempts=execution.attempts if attempts is None else attempts,
     )

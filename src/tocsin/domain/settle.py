@@ -33,39 +33,45 @@ def settle(
     ``request_written`` says whether a single byte of the request may have left: with
     ``at_most_once`` such an attempt is never tried again, whatever came of it.
     """
-    after = replace(execution, attempts=(*execution.attempts, attempt), owner=execution.owner)
+    attempts = (*execution.attempts, attempt)
     if attempt.error_kind is None:
-        return closed(after, State.SUCCEEDED, None, now)
+        return closed(execution, State.SUCCEEDED, None, now, attempts=attempts)
     if attempt.error_kind is ErrorKind.CANCELLED:
-        return closed(after, State.CANCELLED, Reason.REQUESTED, now)
-    counted = counted_attempts(after.attempts)
+        return closed(execution, State.CANCELLED, Reason.REQUESTED, now, attempts=attempts)
+    counted = counted_attempts(attempts)
     again = (
         counted < spec.retry.max_attempts
         and spec.retry.retries(attempt.error_kind, attempt.http_status)
         and not (spec.delivery is DeliveryMode.AT_MOST_ONCE and request_written)
     )
     if not again:
-        return closed(after, State.FAILED, None, now)
+        return closed(execution, State.FAILED, None, now, attempts=attempts)
     delay = spec.retry.delay(counted, execution_id=execution.id, retry_after=retry_after)
-    return waiting(after, now + delay)
+    return waiting(execution, now + delay, attempts=attempts)
 
 
-def waiting(execution: Execution, available_at: Millis) -> Execution:
-    """The same execution, free to be claimed from an instant on."""
+def waiting(
+    execution: Execution, available_at: Millis, *, attempts: tuple[Attempt, ...] | None = None
+) -> Execution:
+    """The same execution, free to be claimed from an instant on; as ``closed`` does."""
     return replace(
-        execution, state=State.PENDING, available_at=available_at, owner=None, finished_at=None
+        execution,
+        state=State.PENDING,
+        available_at=available_at,
+        owner=None,
+        finished_at=None,
+        attempts=execution.attempts if attempts is None else attempts,
     )
 
 
 def rescue(execution: Execution, job: Job | None, *, node: str, now: Millis) -> Execution:
     """The execution after its owner was revoked; ``job`` is ``None`` where it is gone for good.
 
-    What was not due yet cannot have started, because a call leaves at its instant, and what must
-    be exact is claimed at its instant only, whatever this node's clock says now. Anything else
-    may have, so it counts as lost: tried again, or ended where the job forbids that.
+    What was not due yet cannot have started, because a call leaves at its instant. Anything
+    else may have, so it counts as lost: tried again, or ended where the job forbids that.
     """
     leaves_at = execution.due if execution.available_at is None else execution.available_at
-    started = execution.exact or leaves_at <= now
+    started = leaves_at <= now
     after = execution
     if started:
         attempt = lost_attempt(execution, node=node, now=now)
