@@ -99,6 +99,8 @@ async def _serve(settings: Settings) -> None:
         store = SqliteStore(path)
         await store.open()
         try:
+            # A file that cannot be written to is better refused now than at the first fire.
+            await store.ping()
             await _Node(settings, store, url).run(listener)
         finally:
             await store.close()
@@ -291,6 +293,12 @@ def _sqlite_path(database: str) -> str:
     if not database.startswith(prefix) or not path:
         raise InvalidInput.of(
             "database", f"{database!r} is not a database; write sqlite:///FILE", "unknown_database"
+        )
+    if path == ":memory:":
+        raise InvalidInput.of(
+            "database",
+            "a database in memory would forget everything at the end; write sqlite:///FILE",
+            "unknown_database",
         )
     return path
 

@@ -1,5 +1,6 @@
 """``kill -9`` at any moment: nothing due disappears, and nothing acknowledged is forgotten."""
 
+import contextlib
 import random
 import threading
 import time
@@ -210,6 +211,61 @@ def test_acknowledged_creations_survive(
         f"kills 3, requests {len(asked)}, acknowledged {len(acknowledged)}, "
         f"jobs stored {len(stored)}, of them not acknowledged {not_acknowledged}",
     )
+
+
+def test_repeated_requests_after_a_kill(node: NodeFactory, receiver: Receiver) -> None:
+    """Who got no answer repeats with the same ``Idempotency-Key``: made once, answered alike."""
+    tocsin = node().start()
+    target = {"url": receiver.url("/ok")}
+    by_hand = tocsin.post("/jobs", {"name": "by-hand", "schedule": {"at": FAR}, "target": target})[
+        "id"
+    ]
+    keys = [f"key-{number}" for number in range(200)]
+    answers: dict[tuple[str, str], str] = {}
+
+    def ask(client: httpx.Client, key: str) -> None:
+        """Create a nameless job and trigger the other; what is answered must never change."""
+        job = {"schedule": {"at": FAR}, "target": {"log": key}, "tags": ["nameless"]}
+        for path, body, status in (
+            ("/jobs", job, 201),
+            (f"/jobs/{by_hand}/trigger", {"body": {"key": key}}, 202),
+        ):
+            answer = client.post(f"/api/v1{path}", json=body, headers={"Idempotency-Key": key})
+            assert answer.status_code == status, answer.text
+            known = answers.setdefault((path, key), answer.json()["id"])
+            assert answer.json()["id"] == known, "the same key has made another one"
+
+    def ask_until_killed(mine: list[str]) -> None:
+        with (
+            httpx.Client(base_url=f"http://127.0.0.1:{tocsin.port}", trust_env=False) as client,
+            contextlib.suppress(httpx.TransportError),
+        ):
+            for key in mine:
+                ask(client, key)
+
+    threads = [
+        threading.Thread(target=ask_until_killed, args=(keys[part::4],)) for part in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answers) >= 100, "some requests are answered", poll=0.001)
+    tocsin.kill()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) < 2 * len(keys), "the kill came too late to prove anything"
+    tocsin.start()
+    for key in keys:
+        ask(tocsin.client, key)
+
+    rows = tocsin.rows()
+    assert rows.query("SELECT count(*) FROM job_tags WHERE tag = 'nameless'") == [(len(keys),)]
+    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
+    ended = rows.executions()
+    assert len(ended) == len(keys), "a trigger was carried out twice, or not at all"
+    assert {row.id for row in ended} == {
+        answer for (path, _), answer in answers.items() if path.endswith("/trigger")
+    }
+    assert {arrival.execution_id for arrival in receiver.arrivals()} == {row.id for row in ended}
 
 
 def test_killed_right_after_the_answer(node: NodeFactory) -> None:

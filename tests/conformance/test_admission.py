@@ -1,5 +1,7 @@
 """The port, part 4: executions that a person asked for, and overlap at the trigger."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.build import (
@@ -55,7 +57,7 @@ async def add_by_hand(
     return done[0], list(done[1])
 
 
-async def running_job(store: Store, overlap: Overlap, **fields: object) -> tuple[Job, Execution]:
+async def running_job(store: Store, overlap: Overlap, **fields: Any) -> tuple[Job, Execution]:
     """A job with an execution under way."""
     of = job(schedule=every(HOUR), overlap=overlap, **fields)
     await add(store, of)
@@ -212,7 +214,7 @@ async def test_replace_leaves_other_jobs_alone(store: Store) -> None:
     "fields", [{"overlap": Overlap.QUEUE}, {"delivery": DeliveryMode.AT_MOST_ONCE}]
 )
 async def test_a_trigger_of_an_exact_job_is_claimed_as_such(
-    store: Store, fields: dict[str, object]
+    store: Store, fields: dict[str, Any]
 ) -> None:
     of = job(schedule=every(HOUR, anchor=NOW + HOUR), **fields)
     await add(store, of)

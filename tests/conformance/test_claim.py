@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ from tests.support.drive import (
     view,
 )
 from tocsin.domain.errors import Revoked
-from tocsin.domain.execution import Reason, State, execution_id
+from tocsin.domain.execution import Execution, Reason, State, execution_id
 from tocsin.domain.job import (
     DeliveryMode,
     Job,
@@ -62,7 +63,7 @@ from tocsin.domain.planning import (
     plan_fires,
 )
 from tocsin.domain.retry import RetryPolicy
-from tocsin.store.port import JobView, NewJob, Store
+from tocsin.store.port import Claim, JobView, NewJob, Store
 
 # --- who may claim ------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ async def test_a_fire_beyond_the_horizon_is_not_claimed(store: Store) -> None:
     ],
 )
 async def test_exact_fires_are_claimed_at_their_instant(
-    store: Store, fields: dict[str, object]
+    store: Store, fields: dict[str, Any]
 ) -> None:
     of = job(schedule=at(NOW + 1), **fields)
     await add(store, of)
@@ -369,10 +370,11 @@ async def test_a_job_that_cannot_be_planned_holds_up_no_other_and_loses_nothing(
             raise ZeroDivisionError
         return plan_fires(of, due, live, window)
 
-    claimed = await store.claim(claim_request(NOW + 1), broken)
+    claimed = await store.claim(claim_request(NOW + 1, ahead=0), broken)
     assert [one.job.id for one in claimed.claims] == [good.id]
     assert (await view(store, bad)) == JobView(job=bad, next_fire_at=NOW, last_execution=None)
-    later = await claim_one(store, NOW + HOUR)
+    assert list((await claim(store, NOW + MINUTE, ahead=0)).claims) == [], "it is left alone"
+    later = await claim_one(store, NOW + MINUTE + 1)
     assert later.job.id == bad.id
     assert (later.execution.fire_time, later.execution.due) == (NOW, NOW)
 
@@ -478,7 +480,8 @@ async def test_a_retry_is_replaced_although_room_for_that_was_found_late(store: 
         known, NOW + MINUTE - 1, state=State.SKIPPED, available_at=None, finished_at=NOW
     )
     await change(store, known, closing=[exists], timer=timer(known))
-    claims, closed = [], []
+    claims: list[Claim] = []
+    closed: list[Execution] = []
     for _ in range(3):
         claimed = await claim(store, NOW + MINUTE, exact_limit=2)
         assert not ids(claimed.claims) & ids(claimed.closed)
@@ -556,8 +559,9 @@ async def test_a_full_queue_skips_what_comes_after(store: Store) -> None:
     of = job(schedule=every(SECOND), overlap=Overlap.QUEUE)
     await add(store, of)
     await join(store)
-    for second in range(QUEUE_AT_MOST + 2):
-        claimed = await claim(store, NOW + second * SECOND)
+    for second in range(QUEUE_AT_MOST + 1):
+        await claim(store, NOW + second * SECOND)
+    claimed = await claim(store, NOW + (QUEUE_AT_MOST + 1) * SECOND)
     assert [one.reason for one in claimed.closed] == [Reason.QUEUE_FULL]
     assert len(await executions(store, states=(State.PENDING,))) == QUEUE_AT_MOST
 
@@ -680,7 +684,7 @@ async def test_a_long_outage_is_worked_off_in_several_claims(store: Store) -> No
     await add(store, of)
     await join(store)
     now = NOW + 2 * LOOK_AT_MOST * SECOND
-    claims = []
+    claims: list[Claim] = []
     rounds, more = 0, True
     while more:
         claimed = await claim(store, now, ahead=0)

@@ -1,5 +1,7 @@
 """The port, part 7: how much a claim takes, and when the next one should come."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.build import (
@@ -42,7 +44,7 @@ from tocsin.store.port import Store
 EXACT = {"overlap": Overlap.SKIP}
 
 
-def resting(name: str | None = None, **fields: object) -> Job:
+def resting(name: str | None = None, **fields: Any) -> Job:
     """A job whose next fire is far away."""
     return job(name, every(HOUR, anchor=NOW + 10 * HOUR), **fields)
 
@@ -59,7 +61,7 @@ async def pending(store: Store, of: Job, available_at: Millis, *, salt: str = ""
 
 @pytest.mark.parametrize("fields", [{}, EXACT])
 async def test_no_more_fires_than_the_limit_are_claimed(
-    store: Store, fields: dict[str, object]
+    store: Store, fields: dict[str, Any]
 ) -> None:
     await add(store, *(job(schedule=every(HOUR), **fields) for _ in range(5)))
     await join(store)
@@ -159,6 +161,20 @@ async def test_skipped_fires_take_no_room(store: Store) -> None:
     assert [one.execution.fire_time for one in claims] == [NOW + HOUR]
 
 
+async def test_fires_that_take_no_room_are_bounded_too(store: Store) -> None:
+    """Otherwise the claim after an outage would hold up every other transaction."""
+    skipping = Misfire(policy=MisfirePolicy.SKIP)
+    await add(store, *(job(schedule=at(NOW), misfire=skipping) for _ in range(1_500)))
+    await join(store)
+    sizes, more = [], True
+    while more:
+        claimed = await claim(store, NOW + HOUR, limit=1)
+        sizes.append(len(claimed.closed))
+        more = claimed.more
+    assert sum(sizes) == 1_500
+    assert max(sizes) <= 1_100
+
+
 # --- more ---------------------------------------------------------------------------------------
 
 
@@ -171,7 +187,7 @@ async def test_there_is_no_more_where_everything_was_taken(store: Store) -> None
 
 @pytest.mark.parametrize("fields", [{}, EXACT])
 async def test_there_is_more_where_the_limit_left_a_fire(
-    store: Store, fields: dict[str, object]
+    store: Store, fields: dict[str, Any]
 ) -> None:
     await add(store, *(job(schedule=at(NOW), **fields) for _ in range(2)))
     await join(store)
@@ -204,6 +220,17 @@ async def test_fires_that_are_not_due_yet_are_not_more(store: Store) -> None:
     assert not (await claim(store, NOW, ahead=1_000)).more
 
 
+@pytest.mark.parametrize("fields", [{}, EXACT])
+async def test_what_was_not_asked_for_is_not_more(store: Store, fields: dict[str, Any]) -> None:
+    """A node without room for a kind must not come back at once for more of it, in vain."""
+    of = resting(**fields)
+    await add(store, of, job(schedule=at(NOW), **fields))
+    await join(store)
+    await pending(store, of, NOW)
+    claimed = await claim(store, limit=9 if fields else 0, exact_limit=0 if fields else 9)
+    assert (list(claimed.claims), claimed.more) == ([], False)
+
+
 async def test_what_waits_in_a_queue_is_not_more(store: Store) -> None:
     of = job(schedule=every(SECOND), overlap=Overlap.QUEUE)
     await add(store, of)
@@ -224,11 +251,11 @@ async def test_there_is_more_where_a_plan_could_not_look_at_everything(store: St
 # --- lanes --------------------------------------------------------------------------------------
 
 
-def slow(name: str | None = None, **fields: object) -> Job:
+def slow(name: str | None = None, **fields: Any) -> Job:
     return job(name, at(NOW), target=HttpTarget(url="https://slow.example/x"), **fields)
 
 
-def quick(name: str | None = None, **fields: object) -> Job:
+def quick(name: str | None = None, **fields: Any) -> Job:
     return job(name, at(NOW), target=HttpTarget(url="https://quick.example/x"), **fields)
 
 
@@ -236,7 +263,7 @@ BUSY = frozenset({slow().spec.lane})
 
 
 @pytest.mark.parametrize("fields", [{}, EXACT])
-async def test_fires_in_a_busy_lane_are_left_alone(store: Store, fields: dict[str, object]) -> None:
+async def test_fires_in_a_busy_lane_are_left_alone(store: Store, fields: dict[str, Any]) -> None:
     waits, goes = slow("waits", **fields), quick("goes", **fields)
     await add(store, waits, goes)
     await join(store)
@@ -295,7 +322,7 @@ async def test_with_nothing_to_come_there_is_no_need_to_wake(store: Store) -> No
 
 
 @pytest.mark.parametrize("fields", [{}, EXACT])
-async def test_a_node_wakes_for_the_earliest_fire(store: Store, fields: dict[str, object]) -> None:
+async def test_a_node_wakes_for_the_earliest_fire(store: Store, fields: dict[str, Any]) -> None:
     await add(
         store,
         job(schedule=at(NOW + 2 * HOUR), **fields),

@@ -1,6 +1,7 @@
 """The port, part 3: reading and listing executions."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from tests.support.drive import (
     stored,
     trigger,
 )
+from tocsin.domain.errors import InvalidInput
 from tocsin.domain.execution import (
     ErrorKind,
     Execution,
@@ -45,9 +47,7 @@ from tocsin.domain.retry import RetryPolicy
 from tocsin.store.port import ExecutionQuery, NewJob, Store
 
 
-def ended(
-    of: Job, fire_time: Millis, state: State = State.SUCCEEDED, **fields: object
-) -> Execution:
+def ended(of: Job, fire_time: Millis, state: State = State.SUCCEEDED, **fields: Any) -> Execution:
     return execution(
         of, fire_time, **{"state": state, "available_at": None, "finished_at": NOW, **fields}
     )
@@ -328,6 +328,17 @@ async def test_a_page_goes_on_where_it_ended_whatever_came_meanwhile(store: Stor
     assert minutes(list(second.items)) == [2, 1]
 
 
+@pytest.mark.parametrize("cursor", [(), (NOW,), (None,), ("no id",), ("an id", "an id")])
+async def test_a_cursor_of_another_list_is_refused(
+    store: Store, cursor: tuple[str | int | None, ...]
+) -> None:
+    known = execution(job()).id
+    with_id = tuple(known if value == "an id" else value for value in cursor)
+    with pytest.raises(InvalidInput) as refused:
+        await store.list_executions(ExecutionQuery(cursor=with_id))
+    assert [problem.field for problem in refused.value.problems] == ["cursor"]
+
+
 # --- cancelling ---------------------------------------------------------------------------------
 
 
@@ -361,12 +372,12 @@ async def test_a_claimed_execution_is_cancelled_and_its_owner_is_told(store: Sto
 
 
 @pytest.mark.parametrize("make", [succeed, fail])
-async def test_what_has_ended_stays_as_it_is(store: Store, make: object) -> None:
+async def test_what_has_ended_stays_as_it_is(store: Store, make: Any) -> None:
     of = job(retry=RetryPolicy(max_attempts=1))
     await add(store, of)
     await join(store)
     claimed = await claim_one(store)
-    await record(store, make(claimed, NOW))  # type: ignore[operator]
+    await record(store, make(claimed, NOW))
     before = await stored(store, claimed)
     for target in ({"execution_id": before.id}, {"job_id": of.id}):
         done = await store.cancel_executions(reason=Reason.REQUESTED, now=NOW + 5, **target)

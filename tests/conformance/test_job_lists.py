@@ -31,6 +31,7 @@ from tests.support.drive import (
     record,
     rescue_all,
 )
+from tocsin.domain.errors import InvalidInput
 from tocsin.domain.execution import Reason, State
 from tocsin.domain.job import DeliveryMode, HttpTarget, JobStatus
 from tocsin.domain.retry import RetryPolicy
@@ -407,6 +408,32 @@ async def test_a_cursor_says_where_a_page_ended(store: Store) -> None:
     assert (await store.list_jobs(JobQuery(limit=1))).next == ("a", a.id)
     by_age = await store.list_jobs(JobQuery(limit=1, sort=JobSort.CREATED, descending=True))
     assert by_age.next == (NOW + 2, b.id)
+
+
+@pytest.mark.parametrize(
+    ("sort", "cursor"),
+    [
+        (JobSort.NAME, ()),
+        (JobSort.NAME, ("a",)),
+        (JobSort.NAME, (NOW, "an id")),
+        (JobSort.NAME, ("a", "no id")),
+        (JobSort.NAME, ("a", None)),
+        (JobSort.CREATED, ("a", "an id")),
+        (JobSort.CREATED, (None, "an id")),
+        (JobSort.UPDATED, (NOW, "an id", 1)),
+        (JobSort.NEXT_FIRE, ("a", "an id")),
+        (JobSort.NEXT_FIRE, (None, None)),
+    ],
+)
+async def test_a_cursor_of_another_list_is_refused(
+    store: Store, sort: JobSort, cursor: tuple[str | int | None, ...]
+) -> None:
+    known = job("a")
+    await add(store, known)
+    with_id = tuple(known.id if value == "an id" else value for value in cursor)
+    with pytest.raises(InvalidInput) as refused:
+        await store.list_jobs(JobQuery(sort=sort, cursor=with_id))
+    assert [problem.field for problem in refused.value.problems] == ["cursor"]
 
 
 async def test_changed_jobs_are_listed_as_they_are_now(store: Store) -> None:

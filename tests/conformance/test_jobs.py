@@ -640,3 +640,30 @@ async def test_the_last_planned_fire_time_outlives_the_timer(store: Store) -> No
     await join(store)
     await claim(store)
     assert await store.last_planned(one.id) == NOW
+
+
+async def test_a_change_holds_only_for_the_timer_that_it_was_decided_on(store: Store) -> None:
+    of = job(schedule=every(HOUR))
+    await add(store, of)
+    await join(store)
+    read = (await view(store, of)).next_fire_at
+    await claim_one(store)
+    moved = (await view(store, of)).next_fire_at
+    assert moved != read
+    new = changed(of, now=NOW, description="new")
+
+    async def write(if_fire_at: int | None) -> object:
+        return await store.change_job(
+            new,
+            if_version=of.version,
+            if_fire_at=if_fire_at,
+            timer=timer(new, after=NOW + 5 * HOUR),
+            limits=NO_LIMITS,
+            now=NOW,
+        )
+
+    assert await write(read) is None
+    assert await write(None) is None
+    assert (await view(store, of)).job == of
+    assert await write(moved) == []
+    assert (await view(store, of)).job == new

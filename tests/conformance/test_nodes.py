@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -224,13 +225,13 @@ async def test_a_rescue_is_decided_with_the_execution_and_the_present_job(store:
 
 @pytest.mark.parametrize(("end", "reason"), [(pause, Reason.PAUSED), (delete, Reason.DELETED)])
 async def test_what_its_job_no_longer_wants_ends_with_the_rescue(
-    store: Store, end: object, reason: Reason
+    store: Store, end: Any, reason: Reason
 ) -> None:
     of = job(schedule=every(HOUR))
     await add(store, of)
     await join(store)
     claimed = await claim_one(store)
-    await end(store, of)  # type: ignore[operator]
+    await end(store, of)
     await store.leave("inc-a")
     (ended,) = await rescue_all(store, NOW + SECOND)
     assert (ended.state, ended.reason) == (State.CANCELLED, reason)
@@ -285,7 +286,8 @@ async def test_five_losses_in_a_row_end_an_execution(store: Store) -> None:
         await join(store, incarnation, now=now)
         await claim_one(store, now, incarnation=incarnation)
         await store.leave(incarnation)
-        (after,) = await rescue_all(store, now + 1)
+        await rescue_all(store, now + 1)
+    (after,) = await executions(store)
     assert (after.state, after.reason, len(after.attempts)) == (State.FAILED, Reason.LOST, 5)
 
 

@@ -1,6 +1,7 @@
 """The port, part 8: recording what came of executions."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -202,9 +203,9 @@ async def test_good_results_are_stored_beside_rejected_ones(store: Store) -> Non
 
 
 @pytest.mark.parametrize("make", [succeed, fail])
-async def test_a_repeated_record_finds_its_own_result(store: Store, make: object) -> None:
+async def test_a_repeated_record_finds_its_own_result(store: Store, make: Any) -> None:
     claimed = await claimed_one(store)
-    done = make(claimed, NOW + 40)  # type: ignore[operator]
+    done = make(claimed, NOW + 40)
     await record(store, done)
     before = await stored(store, claimed)
     recorded = await record(store, done, now=NOW + MINUTE)
@@ -271,11 +272,11 @@ async def test_a_result_that_comes_twice_in_a_batch_is_stored_once(store: Store)
 
 @pytest.mark.parametrize(("end", "reason"), [(pause, Reason.PAUSED), (delete, Reason.DELETED)])
 async def test_a_retry_that_must_not_start_any_more_ends(
-    store: Store, end: object, reason: Reason
+    store: Store, end: Any, reason: Reason
 ) -> None:
     of = job(schedule=every(HOUR))
     claimed = await claimed_one(store, of)
-    await end(store, of, now=NOW + 1)  # type: ignore[operator]
+    await end(store, of, now=NOW + 1)
     recorded = await record(store, fail(claimed, NOW + 2), now=NOW + 3)
     (ended,) = recorded.stored
     assert (ended.state, ended.reason, ended.finished_at) == (State.CANCELLED, reason, NOW + 3)

@@ -40,7 +40,7 @@ async def test_a_repeated_request_is_found_before_its_names_look_taken(store: St
 @pytest.mark.parametrize("field", ["namespace", "operation", "key"])
 async def test_a_request_that_differs_in_its_key_is_another(store: Store, field: str) -> None:
     await create(store, job("a"), request=request("k"))
-    other = replace(request("k"), **{field: "another"})
+    other = request(**{"key": "k", field: "another"})
     assert await create(store, job("b"), request=other) is None
     assert len(await jobs(store)) == 2
 

@@ -47,6 +47,7 @@ from tocsin.domain.job import (
     HttpTarget,
     Job,
     JobStatus,
+    Json,
     LogTarget,
     Misfire,
     MisfirePolicy,
@@ -136,7 +137,7 @@ class Sent:
     results: tuple[Execution, ...]
 
 
-def comparable(value: object) -> object:
+def comparable(value: Any) -> object:
     """A result without the order that the port leaves open."""
     match value:
         case Claimed():
@@ -450,7 +451,7 @@ class StoreMachine(RuleBasedStateMachine):
         event=st.sampled_from(["renew", "renew", "leave", "revoke others"]),
     )
     def node_event(self, incarnation: str, event: str) -> None:
-        load = {"held": len(self.held[incarnation])}
+        load: Json = {"held": len(self.held[incarnation])}
 
         async def revoke(store: Store) -> list[Any]:
             revoked = await store.revoke_lapsed(now=self.now, by=incarnation)
@@ -655,6 +656,10 @@ class StoreMachine(RuleBasedStateMachine):
         asked = sorted({*self.held[incarnation], *known})
         still = self.both(lambda store: store.still_owned(incarnation, asked))
         assert still == known
+        versions = self.both(lambda store: store.owned_versions(incarnation))
+        assert versions == {claim.execution.id: claim.job.version for claim in owned}
+        some = asked[::2]
+        self.both(lambda store: store.owned(incarnation, ids=some))
         self.held[incarnation] = {claim.execution.id: claim for claim in owned}
 
     # --- time
@@ -829,10 +834,10 @@ def _counts(tally: Any) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize("store_kind", STORES)
 def test_random_calls_keep_the_promises_and_agree_with_the_model(store_kind: str) -> None:
     machine = type(f"{store_kind.title()}Machine", (StoreMachine,), {"kind": store_kind})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=max(1, round(60 * SCALE)),
+            max_examples=max(1, round(50 * SCALE)),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

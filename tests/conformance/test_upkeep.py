@@ -1,5 +1,7 @@
 """The port, part 10: retention, statistics, and the store as such."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.build import (
@@ -46,7 +48,7 @@ from tocsin.store.port import Request, Store
 FAR = NOW + 3_650 * DAY
 
 
-async def history(store: Store, of: Job, *fire_times: Millis, **fields: object) -> list[Execution]:
+async def history(store: Store, of: Job, *fire_times: Millis, **fields: Any) -> list[Execution]:
     """Put ended executions into the store."""
     rows = [
         execution(
@@ -294,14 +296,16 @@ async def test_whatever_ends_is_counted_however_it_ended(store: Store) -> None:
     await change(store, by_hand, cancel_waiting=Reason.PAUSED, closing=[skipped])
     assert await stats_counts(store) == (1, 1, 2, 11)
     # skipped and replaced by a trigger
-    for overlap in (Overlap.SKIP, Overlap.REPLACE):
-        of = job(schedule=at(FAR), overlap=overlap)
+    skip, replaced = (
+        job(schedule=at(FAR), overlap=overlap) for overlap in (Overlap.SKIP, Overlap.REPLACE)
+    )
+    for of in (skip, replaced):
         await add(store, of)
         await trigger(store, triggered(of, NOW))
         await trigger(store, triggered(of, NOW + 1))
     assert await stats_counts(store) == (1, 1, 3, 12)
     # replaced at the claim
-    await store.cancel_executions(reason=Reason.REQUESTED, now=NOW, job_id=of.id)
+    await store.cancel_executions(reason=Reason.REQUESTED, now=NOW, job_id=replaced.id)
     of = job(schedule=every(SECOND, anchor=NOW, ends_at=NOW + SECOND), overlap=Overlap.REPLACE)
     await add(store, of)
     await claim(store, NOW)

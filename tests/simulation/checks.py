@@ -169,10 +169,14 @@ def lost_its_lease(world: World, call: Call, by: float) -> bool:
 
 def attempts_repeat_only_where_a_node_was_lost(world: World) -> Iterator[str]:
     for one, calls in calls_by_execution(world).items():
+        if one in world.taken_back:
+            continue
         last: Call | None = None
         for call in calls:
             if last is not None:
-                if call.number < last.number:
+                # (A jump of the clock ends leases that their nodes still believe in.)
+                late = world.jumped and lost_its_lease(world, call, call.left_at)
+                if call.number < last.number and not late:
                     yield f"{one}: attempt {call.number} after {last.number}"
                 if call.number == last.number and not (
                     world.jumped and lost_its_lease(world, last, call.left_at)

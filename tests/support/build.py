@@ -66,13 +66,11 @@ def job(name: str | None = None, schedule: Schedule | None = None, **fields: Any
     }
     own.setdefault("id", str(uuid5(NAMESPACE_URL, f"{namespace}/{name}")))
     definition = fields.pop("spec", None) or spec(schedule, **fields)
-    defaults = {
-        "status": JobStatus.ACTIVE,
-        "version": 1,
-        "created_at": NOW,
-        "updated_at": NOW,
-    }
-    return Job(name=name, namespace=namespace, spec=definition, **{**defaults, **own})
+    own.setdefault("status", JobStatus.ACTIVE)
+    own.setdefault("version", 1)
+    own.setdefault("created_at", NOW)
+    own.setdefault("updated_at", NOW)
+    return Job(name=name, namespace=namespace, spec=definition, **own)
 
 
 def log_job(name: str | None = None, schedule: Schedule | None = None, **fields: Any) -> Job:

@@ -24,9 +24,11 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
+from uuid import UUID
 
 import orjson
+import structlog
 
 from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import (
@@ -38,7 +40,7 @@ from tocsin.domain.errors import (
     Revoked,
 )
 from tocsin.domain.execution import Attempt, Execution, Reason, State, TriggerKind, closed
-from tocsin.domain.instant import DAY, Millis
+from tocsin.domain.instant import DAY, MINUTE, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus, Json, Overlap
 from tocsin.domain.planning import Live, Timer, Window
 from tocsin.domain.schedule import At, Cron
@@ -75,6 +77,14 @@ V = TypeVar("V")
 
 _MISSING: Any = object()
 REQUESTS_KEPT: Millis = DAY
+
+PUT_OFF: Millis = MINUTE
+"""How long a job that cannot be planned is left alone."""
+
+FOR_NOTHING = 1_000
+"""How many timers of a claim may be planned without anything to run."""
+
+log = structlog.stdlib.get_logger("tocsin.store")
 
 
 class MemoryState:
@@ -241,7 +251,7 @@ class MemoryStore:
                 keyed = with_key[::-1] + keyed[len(with_key) :][::-1]
             start = 0
             if query.cursor is not None:
-                ended_at = _from_cursor(query.cursor)
+                ended_at = _from_cursor(query.cursor, query.sort)
                 start = _position(keyed, ended_at, descending=query.descending)
             part = keyed[start : start + query.limit]
             more = len(keyed) > start + query.limit
@@ -255,6 +265,7 @@ class MemoryStore:
         job: Job,
         *,
         if_version: int,
+        if_fire_at: Millis | Literal["any"] | None = "any",
         timer: Timer | None,
         limits: Limits,
         cancel_waiting: Reason | None = None,
@@ -264,6 +275,10 @@ class MemoryStore:
         async with self._transaction("change_job") as state:
             old = state.jobs.get(job.id)
             if old is None or old.version != if_version:
+                return None
+            timer_now = state.timers.get(job.id)
+            fire_at = None if timer_now is None else timer_now.fire_at
+            if if_fire_at not in {"any", fire_at}:
                 return None
             deleted = job.status is JobStatus.DELETED
             name = (job.namespace, job.name)
@@ -358,7 +373,9 @@ class MemoryStore:
                 reverse=not query.ascending,
             )
             if query.cursor is not None:
-                last = str(query.cursor[0])
+                if len(query.cursor) != 1:
+                    raise _unusable()
+                last = _id_of(query.cursor[0])
                 ids = [one for one in ids if (one > last if query.ascending else one < last)]
             part = ids[: query.limit]
             return Page(
@@ -570,6 +587,7 @@ class _Claiming:
         self._closed: list[Execution] = []
         self._completed: list[str] = []
         self._more = False
+        self._for_nothing = 0
 
     def run(self) -> Claimed:
         due: list[tuple[Millis, str, Callable[[str], None]]] = []
@@ -610,7 +628,12 @@ class _Claiming:
         if self._left[timer.exact] == 0:
             self._more = True
             return
+        if self._for_nothing == FOR_NOTHING:
+            self._more = True
+            return
         job = state.jobs[timer.job_id]
+        # It is later where the job could not be planned and was put off.
+        timer = replace(timer, due_at=job.spec.schedule.due(timer.fire_at, job.id))
         until = self._until(exact=timer.exact)
         live = Live() if job.spec.overlap is Overlap.ALLOW else _live(state, job.id)
         owner, room = self._request.incarnation, self._left[timer.exact]
@@ -619,7 +642,9 @@ class _Claiming:
                 job, timer, live, Window(now=now, until=until, owner=owner, room=room)
             )
         except Exception:
-            return  # A job that cannot be planned is left alone and holds up no other.
+            log.exception("job.not_planned", job_id=job.id, job=job.name)
+            state.put(state.timers, job.id, replace(timer, due_at=now + PUT_OFF))
+            return
         if plan.replaces and any(
             not row.state.final and row.id not in state.executions for row in plan.executions
         ):
@@ -637,6 +662,7 @@ class _Claiming:
                 self._left[timer.exact] -= 1
             elif not execution.queued:
                 self._more = True
+        self._for_nothing += self._left[timer.exact] == room
         _set_timer(state, job.id, plan.next)
         if plan.next is None:
             completed = replace(
@@ -778,9 +804,26 @@ def _to_cursor(keyed: _Keyed) -> Cursor:
     return (None if key == _LAST else key[1], job_id)
 
 
-def _from_cursor(cursor: Cursor) -> _Keyed:
+def _from_cursor(cursor: Cursor, sort: JobSort) -> _Keyed:
+    if len(cursor) != 2:
+        raise _unusable()
     value, job_id = cursor
-    return (_LAST if value is None else (0, value)), str(job_id)
+    if value is None and sort is JobSort.NEXT_FIRE:
+        return _LAST, _id_of(job_id)
+    if not isinstance(value, str if sort is JobSort.NAME else int):
+        raise _unusable()
+    return (0, value), _id_of(job_id)
+
+
+def _id_of(value: str | int | None) -> str:
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise _unusable() from None
+
+
+def _unusable() -> InvalidInput:
+    return InvalidInput.of("cursor", "does not belong to this list")
 
 
 def _position(keyed: Sequence[_Keyed], ended_at: _Keyed, *, descending: bool) -> int:

@@ -1,6 +1,7 @@
 """What becomes of due fire times, example by example; the laws are in tests/property."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.build import (
@@ -33,6 +34,7 @@ from tocsin.domain.planning import (
     first_timer,
     plan_fires,
 )
+from tocsin.domain.schedule import Schedule
 
 IDLE = Live()
 BUSY = Live(running=1)
@@ -174,7 +176,7 @@ def test_a_schedule_that_is_over_has_no_first_timer() -> None:
     ],
 )
 def test_jobs_that_must_know_the_present_are_claimed_at_their_instant(
-    fields: dict[str, object], exact: bool
+    fields: dict[str, Any], exact: bool
 ) -> None:
     of = job(schedule=every(MINUTE), **fields)
     assert first(of).exact is exact
@@ -248,7 +250,7 @@ def test_a_skipped_row_is_finished_and_nobody_can_claim_it() -> None:
     ],
 )
 def test_the_default_grace_is_one_interval_between_five_seconds_and_a_minute(
-    schedule: object, grace: Millis
+    schedule: Schedule, grace: Millis
 ) -> None:
     of = job(schedule=schedule, misfire=Misfire(policy=MisfirePolicy.SKIP))
     assert 0 in runs(plan(of, NOW + grace).executions)

@@ -1,6 +1,7 @@
 """Counts of what ended, and how late the calls left."""
 
 import json
+from typing import Any
 
 import pytest
 from tests.support.build import NOW, attempt, execution, failed_attempt, job
@@ -9,7 +10,7 @@ from tocsin.domain.execution import Execution, Reason, State, closed
 from tocsin.domain.tally import BOUNDS_MS, Tally, lateness, minute_of, tally_of
 
 
-def ended(state: State, *, late: int | None = None, **fields: object) -> Execution:
+def ended(state: State, *, late: int | None = None, **fields: Any) -> Execution:
     if late is not None:
         fields["attempts"] = (attempt(started_at=NOW + late),)
     return closed(execution(job(), **fields), state, None, NOW + 100)

@@ -17,6 +17,7 @@ from tocsin.domain.errors import (
     FieldProblem,
     InvalidInput,
     NotFound,
+    StoreCorrupt,
     StoreFull,
     StoreUnavailable,
     TocsinError,
@@ -44,6 +45,7 @@ TITLES = {
     "name_taken": "The name is taken",
     "not_final": "The execution has not ended",
     "not_found": "There is no such thing",
+    "store_corrupt": "The database is damaged",
     "payload_too_large": "The body is too large",
     "store_full": "The store is full",
     "store_unavailable": "The store does not answer",
@@ -120,6 +122,9 @@ def of_error(error: TocsinError, *, reading: bool = False) -> Response:
                 detail += " (the change may have been made: the same Idempotency-Key makes sure)"
             return problem(503, error.code, detail, headers={"Retry-After": RETRY_AFTER})
     log.error("api.store_failed", code=error.code, error=str(error))
+    if isinstance(error, StoreCorrupt):
+        detail = "a part of the database cannot be read; the log of the server says what helps"
+        return problem(500, error.code, detail)
     return internal()
 
 

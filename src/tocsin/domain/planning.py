@@ -1,11 +1,12 @@
 """Which fire times become executions, and of what kind."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind, execution_id
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobSpec, MisfirePolicy, Overlap
+from tocsin.domain.schedule.model import MAX_GRACE
 
 LOOK_AT_MOST = 1_000
 """How many fire times of a job one plan looks at; the rest is planned by the next claim."""
@@ -132,37 +133,29 @@ def plan_fires(job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
     replaces = False
     running, queued, claimed = live.running, live.queued, 0
     last_run = max((fire.fire_time for fire in seen if fire.fire_time not in skipped), default=0)
-    rows: list[Execution] = []
+    rows = _Rows(job, window.now)
     for fire in seen:
         if fire.fire_time in skipped:
-            _add_skip(rows, job, fire, Reason.MISFIRE, window.now)
+            rows.skip(fire, Reason.MISFIRE)
             continue
         admission = admit(job.spec.overlap, Live(running=running, queued=queued))
         if admission.state is State.SKIPPED and admission.reason is not None:
-            _add_skip(rows, job, fire, admission.reason, window.now)
+            rows.skip(fire, admission.reason)
             continue
         if job.spec.overlap is Overlap.REPLACE and fire.fire_time != last_run:
-            _add_skip(rows, job, fire, Reason.REPLACED, window.now)
+            rows.skip(fire, Reason.REPLACED)
             continue
         replaces = replaces or admission.replaces
         claim = not admission.queued and claimed < window.room
         claimed += claim
         running += not admission.queued
         queued += admission.queued
-        rows.append(
-            _row(
-                job,
-                fire,
-                State.CLAIMED if claim else State.PENDING,
-                owner=window.owner if claim else None,
-                queued=admission.queued,
-            )
-        )
+        rows.run(fire, owner=window.owner if claim else None, queued=admission.queued)
     return FirePlan(
         job_id=job.id,
         job_version=job.version,
         fire_at=timer.fire_at,
-        executions=tuple(rows),
+        executions=rows.all(),
         replaces=replaces,
         next=None if next_fire is None else timer_at(job.id, job.spec, next_fire),
     )
@@ -184,8 +177,11 @@ def _fire_times(job: Job, timer: Timer, window: Window) -> tuple[list[_Fire], Mi
     due = timer.due_at
     while fire_time is not None and due <= window.until and len(seen) < LOOK_AT_MOST:
         late = window.now - due
-        missed = late > 0 and late > (
-            schedule.default_grace(fire_time) if fixed_grace is None else fixed_grace
+        # To find the default grace takes as long as all the rest; its bound spares most of that.
+        missed = late > 0 and (
+            late > MAX_GRACE or late > schedule.default_grace(fire_time)
+            if fixed_grace is None
+            else late > fixed_grace
         )
         seen.append(_Fire(fire_time, due, missed))
         fire_time = schedule.next_after(fire_time)
@@ -205,16 +201,54 @@ def _runs_of_missed(spec: JobSpec, missed: int) -> int:
     assert_never(spec.misfire.policy)
 
 
-def _add_skip(rows: list[Execution], job: Job, fire: _Fire, reason: Reason, now: Millis) -> None:
-    """Add a skipped fire time, widening the row before it where that says the same."""
-    if rows and rows[-1].state is State.SKIPPED and rows[-1].reason is reason:
-        rows[-1] = replace(
-            rows[-1],
-            skipped_until=fire.fire_time,
-            skipped_count=(rows[-1].skipped_count or 1) + 1,
+class _Rows:
+    """The rows of a plan, in the order of their fire times.
+
+    Neighbouring skips for the same reason are one row, made when the last of them is known: an
+    outage skips a thousand at a time.
+    """
+
+    def __init__(self, job: Job, now: Millis) -> None:
+        self._job = job
+        self._now = now
+        self._rows: list[Execution] = []
+        self._skips: list[_Fire] = []
+        self._reason: Reason | None = None
+
+    def skip(self, fire: _Fire, reason: Reason) -> None:
+        """Add a fire time that does not run."""
+        if reason is not self._reason:
+            self._close_range()
+            self._reason = reason
+        self._skips.append(fire)
+
+    def run(self, fire: _Fire, *, owner: str | None, queued: bool) -> None:
+        """Add a fire time that runs, claimed where it has an owner."""
+        self._close_range()
+        state = State.PENDING if owner is None else State.CLAIMED
+        self._rows.append(_row(self._job, fire, state, owner=owner, queued=queued))
+
+    def all(self) -> tuple[Execution, ...]:
+        """Whatever was added."""
+        self._close_range()
+        return tuple(self._rows)
+
+    def _close_range(self) -> None:
+        if not self._skips:
+            return
+        count = len(self._skips)
+        self._rows.append(
+            _row(
+                self._job,
+                self._skips[0],
+                State.SKIPPED,
+                reason=self._reason,
+                skipped_until=self._skips[-1].fire_time if count > 1 else None,
+                skipped_count=count if count > 1 else None,
+                finished_at=self._now,
+            )
         )
-        return
-    rows.append(_row(job, fire, State.SKIPPED, reason=reason, finished_at=now))
+        self._skips, self._reason = [], None
 
 
 def _row(
@@ -225,6 +259,8 @@ def _row(
     owner: str | None = None,
     queued: bool = False,
     reason: Reason | None = None,
+    skipped_until: Millis | None = None,
+    skipped_count: int | None = None,
     finished_at: Millis | None = None,
 ) -> Execution:
     return Execution(
@@ -243,5 +279,7 @@ def _row(
         lane=job.spec.lane,
         exact=job.spec.exact,
         owner=owner,
+        skipped_until=skipped_until,
+        skipped_count=skipped_count,
         finished_at=finished_at,
     )

@@ -68,10 +68,12 @@ def rescue(execution: Execution, job: Job | None, *, node: str, now: Millis) -> 
     """The execution after its owner was revoked; ``job`` is ``None`` where it is gone for good.
 
     What was not due yet cannot have started, because a call leaves at its instant. Anything
-    else may have, so it counts as lost: tried again, or ended where the job forbids that.
+    else may have, so it counts as lost: tried again, or ended where the job forbids that. So may
+    what is exact, whatever the clock says now: it was claimed at its instant, and where that lies
+    ahead the clock has been set back since.
     """
     leaves_at = execution.due if execution.available_at is None else execution.available_at
-    started = leaves_at <= now
+    started = execution.exact or leaves_at <= now
     after = execution
     if started:
         attempt = lost_attempt(execution, node=node, now=now)

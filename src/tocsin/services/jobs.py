@@ -144,7 +144,7 @@ class JobService:
                 raise name_differs()
             same = definition.spec == view.job.spec and definition.name in {None, view.job.name}
             change = None if same else await self._edit(view, definition, now, wake=True)
-            after = await self._apply(view, change, match)
+            after = await self._apply(view, change)
             if after is not None:
                 return Saved(view=after, created=False)
         raise _contended(ref)
@@ -210,20 +210,19 @@ class JobService:
             view = await self.get(ref)
             _require(view, match)
             change = await decide(view, self._now())
-            after = await self._apply(view, change, match)
+            after = await self._apply(view, change)
             if after is not None:
                 return after
         raise _contended(ref)
 
-    async def _apply(
-        self, view: JobView, change: Change | None, match: Match | None
-    ) -> JobView | None:
-        """The job after a change; ``None`` where another change was faster."""
+    async def _apply(self, view: JobView, change: Change | None) -> JobView | None:
+        """The job after a change; ``None`` where another change or a claim was faster."""
         if change is None:
             return view
         ended = await self._store.change_job(
             change.job,
             if_version=view.job.version,
+            if_fire_at=view.next_fire_at,
             timer=change.timer,
             limits=self._limits,
             cancel_waiting=change.cancel_waiting,
@@ -231,8 +230,6 @@ class JobService:
             now=self._now(),
         )
         if ended is None:
-            if match is not None and match.versions is not None:
-                raise _version_mismatch(view.job.name, None)
             return None
         self._publish(change, ended)
         return lifecycle.view_after(view, change, ended)

@@ -13,7 +13,7 @@ All instants are milliseconds since the epoch, UTC, and come from the caller.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from tocsin.domain.execution import ErrorKind, Execution, Reason, State
 from tocsin.domain.instant import Millis
@@ -285,6 +285,7 @@ class Store(Protocol):
         job: Job,
         *,
         if_version: int,
+        if_fire_at: Millis | Literal["any"] | None = "any",
         timer: Timer | None,
         limits: Limits,
         cancel_waiting: Reason | None = None,
@@ -293,6 +294,8 @@ class Store(Protocol):
     ) -> Sequence[Execution] | None:
         """Replace a job and its timer, on condition that its version is still ``if_version``.
 
+        With ``if_fire_at`` also on condition that this is its timer's fire time (``None``: that
+        it has no timer), because a claim moves the timer without a new version.
         ``job.version`` is the new one. With ``cancel_waiting`` its pending executions end as
         cancelled with that reason (claimed ones are given up by their owners). ``closing`` are
         ended executions to add (ignored where they exist). A job whose status is ``deleted``

@@ -29,6 +29,10 @@ PUT_OFF: Millis = MINUTE
 SLACK = 100
 """Read beyond the limit, because some of what is due takes no room: it is skipped or ends."""
 
+LOOK_AT_MOST = 10_000
+"""Fire times that the plans of one claim look at, roughly: after an outage each may look at 1,000,
+and the transaction must be over long before the lease is."""
+
 _Candidate: TypeAlias = tuple[Millis, str, bool, Any]
 """The due instant, the id of the job or execution, whether it is exact, the row."""
 
@@ -72,6 +76,7 @@ class _Claiming:
         self._live: dict[str, Live] = {}
         self._replaced_jobs: set[str] = set()
         self._more = False
+        self._looked_at = 0
         self._claims: list[Claim] = []
         self._closed: list[Execution] = []
         self._completed: list[str] = []
@@ -205,7 +210,7 @@ class _Claiming:
         """Plan a timer; ``False`` where there is no room."""
         _, job_id, exact, (_, fire_at, due_at, lane, _) = candidate
         room = self._left[exact]
-        if room <= 0:
+        if room <= 0 or self._looked_at >= LOOK_AT_MOST:
             return False
         job = self._jobs.get(job_id)
         if job is None:
@@ -238,6 +243,7 @@ class _Claiming:
             return True
         if plan.replaces and self._brings_new(plan):
             self._replace(job_id)
+        self._looked_at += sum(row.skipped_count or 1 for row in plan.executions)
         self._left[exact] = room - sum(row.state is State.CLAIMED for row in plan.executions)
         self._planned.append((plan, job, timer, until))
         return True

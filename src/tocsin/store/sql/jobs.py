@@ -1,6 +1,7 @@
 """Jobs, one at a time or a batch of new ones."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from sqlalchemy import Connection, bindparam, delete, select, text
 
@@ -184,6 +185,7 @@ _OLD = (
     .where(jobs.c.id == bindparam("job_id"))
     .with_for_update()
 )
+_FIRE_AT = select(timers.c.fire_at).where(timers.c.job_id == bindparam("job_id"))
 _DELETE_TIMER = delete(timers).where(timers.c.job_id == bindparam("job_id"))
 
 
@@ -193,6 +195,7 @@ def change_job(
     job: Job,
     *,
     if_version: int,
+    if_fire_at: Millis | Literal["any"] | None = "any",
     timer: Timer | None,
     limits: Limits,
     cancel_waiting: Reason | None = None,
@@ -202,6 +205,8 @@ def change_job(
     """Replace a job and its timer, on condition that its version is still ``if_version``."""
     old = conn.execute(_OLD, {"job_id": job.id}).first() if is_id(job.id) else None
     if old is None or old.version != if_version:
+        return None
+    if if_fire_at not in {"any", conn.execute(_FIRE_AT, {"job_id": job.id}).scalar()}:
         return None
     row = job_row(job)
     if not statements.replace_job(conn, row):

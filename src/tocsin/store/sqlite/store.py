@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sqlalchemy import Connection
 
@@ -149,6 +149,7 @@ class SqliteStore:
         job: Job,
         *,
         if_version: int,
+        if_fire_at: Millis | Literal["any"] | None = "any",
         timer: Timer | None,
         limits: Limits,
         cancel_waiting: Reason | None = None,
@@ -162,6 +163,7 @@ class SqliteStore:
                 self._statements,
                 job,
                 if_version=if_version,
+                if_fire_at=if_fire_at,
                 timer=timer,
                 limits=limits,
                 cancel_waiting=cancel_waiting,
