@@ -21,7 +21,7 @@ from tocsin.api.eventlog import EventLog
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import AllowAll, HttpClient
 from tocsin.demo import demo_jobs
-from tocsin.domain.errors import InvalidInput, StoreError, TocsinError
+from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.clock import SystemClock
@@ -99,8 +99,10 @@ async def _serve(settings: Settings) -> None:
         store = SqliteStore(path)
         await store.open()
         try:
-            # A file that cannot be written to is better refused now than at the first fire.
-            await store.ping()
+            # A file that cannot be written to is better refused now than at the first fire; a
+            # full disk is waited for, as while running.
+            with contextlib.suppress(StoreFull):
+                await store.ping()
             await _Node(settings, store, url).run(listener)
         finally:
             await store.close()

@@ -101,8 +101,6 @@ def every_due_fire_time_is_covered_once(world: World) -> Iterator[str]:
         if row.trigger is TriggerKind.SCHEDULE:
             by_job[row.job_id].append(row)
     for job_id, job in world.state.jobs.items():
-        if job_id in world.stale:
-            continue
         life = segments(world, job_id)
         wanted: dict[Millis, Segment] = {}
         for segment in life:
@@ -320,8 +318,6 @@ def calls_of_a_job_do_not_overlap(world: World) -> Iterator[str]:
 def skipped_only_while_another_lives(world: World) -> Iterator[str]:
     for one, row in world.state.executions.items():
         if row.state is not State.SKIPPED or row.reason is not Reason.OVERLAP:
-            continue
-        if row.job_id in world.stale:
             continue
         commit, _ = world.history[one][0]
         others = [

@@ -302,7 +302,6 @@ def test_a_change_is_decided_on_the_timer_as_it_is() -> None:
         assert sum(covered) == 9
 
     world.run(story)
-    assert not world.stale
 
 
 # --- overlap --------------------------------------------------------------------------------------

@@ -182,9 +182,6 @@ class World:
         self.taken_back: set[str] = set()
         """Executions of which a repeated record has undone a later claim: see
         ``test_scenarios.test_a_repeated_record_does_not_take_back_a_later_attempt``."""
-        self.stale: set[str] = set()
-        """Jobs that were changed by a decision on a timer that had moved meanwhile: see
-        ``test_scenarios.test_a_change_is_decided_on_the_timer_as_it_is``."""
         self.news_delay: Callable[[], float | None] = lambda: 0.001
         """How long news takes to another node; ``None``: it is lost."""
         self.claims_asked = 0
@@ -372,7 +369,7 @@ class World:
             timer = commit.timers[job_id][0] if job_id in commit.timers else None
             stood_at = None if timer is None else timer.fire_at
             if self._seen_timers.get((asyncio.current_task(), job_id), stood_at) != stood_at:
-                self.stale.add(job_id)
+                self.violate(f"a change was decided on a timer that had moved: {job_id}")
 
     # --- what the receiver tells
 
