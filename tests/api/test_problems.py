@@ -196,7 +196,7 @@ class TestAccidents:
         [
             (StoreUnavailable("secret: locked by 4711"), 503, "store_unavailable"),
             (StoreFull("the disk is full; make room"), 507, "store_full"),
-            (StoreCorrupt("secret: /var/x is broken"), 500, "internal_error"),
+            (StoreCorrupt("secret: /var/x is broken"), 500, "store_corrupt"),
             (RuntimeError("secret: internals"), 500, "internal_error"),
         ],
     )
