@@ -493,7 +493,7 @@ async def test_a_retry_is_replaced_although_room_for_that_was_found_late(store: 
     assert ids(closed) == {old.execution.id}
 
 
-async def test_a_queued_fire_goes_once_nothing_older_of_its_job_is_live(store: Store) -> None:
+async def test_a_queued_fire_goes_once_nothing_else_of_its_job_is_live(store: Store) -> None:
     of = job(schedule=every(SECOND, ends_at=NOW + 2 * SECOND), overlap=Overlap.QUEUE)
     await add(store, of)
     await join(store)
@@ -553,6 +553,36 @@ async def test_a_queue_whose_head_was_cancelled_goes_on(store: Store) -> None:
         reason=Reason.REQUESTED, now=NOW + SECOND, execution_id=first.execution.id
     )
     assert (await claim_one(store, NOW + SECOND)).execution.fire_time == NOW + SECOND
+
+
+async def test_a_queued_fire_waits_for_one_with_a_later_id_too(store: Store) -> None:
+    """A fire with jitter comes after what a person asked for since its fire time."""
+    of = job(schedule=every(HOUR, jitter=MINUTE), overlap=Overlap.QUEUE)
+    await add(store, of)
+    await join(store)
+    by_hand = triggered(of, NOW + 1)
+    await trigger(store, by_hand, now=NOW + 1)
+    asked_for = await claim_one(store, NOW + 1)
+    assert list((await claim(store, NOW + MINUTE)).claims) == []
+    (queued,) = await executions(store, states=(State.PENDING,))
+    assert queued.queued
+    assert queued.id < asked_for.execution.id
+    assert list((await claim(store, NOW + 2 * MINUTE)).claims) == []
+    await record(store, succeed(asked_for, NOW + 3 * MINUTE), now=NOW + 3 * MINUTE)
+    assert (await claim_one(store, NOW + 3 * MINUTE)).execution.id == queued.id
+
+
+async def test_a_queue_ends_where_overlap_is_allowed_from_now_on(store: Store) -> None:
+    of = job(schedule=every(SECOND, ends_at=NOW + 2 * SECOND), overlap=Overlap.QUEUE)
+    await add(store, of)
+    await join(store)
+    running = await claim_one(store)
+    await claim(store, NOW + SECOND)
+    await claim(store, NOW + 2 * SECOND)
+    await change(store, (await view(store, of)).job, overlap=Overlap.ALLOW)
+    claimed = await claim(store, NOW + 2 * SECOND)
+    assert [one.execution.fire_time for one in claimed.claims] == [NOW + SECOND, NOW + 2 * SECOND]
+    assert ids(await store.owned("inc-a")) >= {running.execution.id}
 
 
 async def test_a_full_queue_skips_what_comes_after(store: Store) -> None:
@@ -631,6 +661,19 @@ async def test_what_waits_for_a_deleted_job_ends(store: Store) -> None:
         NOW + 6,
     )
     assert await stored(store, first) == gone
+
+
+async def test_what_waits_for_a_paused_job_ends(store: Store) -> None:
+    """It was given back by a node that had not heard of the pause."""
+    of = job(schedule=every(HOUR))
+    await add(store, of)
+    await join(store)
+    claimed = await claim_one(store)
+    await pause(store, of)
+    await store.give_back("inc-a", [claimed.execution.id], now=NOW)
+    after = await claim(store, NOW + MINUTE)
+    assert list(after.claims) == []
+    assert [(one.state, one.reason) for one in after.closed] == [(State.CANCELLED, Reason.PAUSED)]
 
 
 async def test_a_manual_execution_of_a_paused_job_is_claimed(store: Store) -> None:

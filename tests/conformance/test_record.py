@@ -233,6 +233,22 @@ async def test_a_retry_that_was_claimed_again_still_counts_as_stored(store: Stor
     assert await stored(store, claimed) == taken.execution
 
 
+async def test_a_repeated_record_takes_no_later_attempt_back(store: Store) -> None:
+    first = await claimed_one(
+        store, job(schedule=every(HOUR), retry=RetryPolicy(max_attempts=9, initial=SECOND))
+    )
+    once = fail(first, NOW)
+    await record(store, once)
+    again = await claim_one(store, NOW + MINUTE, incarnation="inc-b")
+    twice = fail(again, NOW + MINUTE)
+    await record(store, twice, incarnation="inc-b", now=NOW + MINUTE)
+    third = await claim_one(store, NOW + HOUR - MINUTE)
+    repeated = await record(store, once, now=NOW + HOUR - MINUTE)
+    assert list(repeated.stored) == [third.execution]
+    assert await stored(store, once) == third.execution
+    assert len(third.execution.attempts) == 2
+
+
 async def test_another_attempt_of_the_same_number_is_not_the_same_result(store: Store) -> None:
     claimed = await claimed_one(store)
     await record(store, succeed(claimed, NOW + 40))

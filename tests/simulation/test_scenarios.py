@@ -395,11 +395,6 @@ def test_replace_aborts_the_one_that_runs() -> None:
     world.run(story)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the contract of `claim` lets a queued execution go once nothing OLDER BY ID is live; "
-    "ids sort by fire time, so a fire that is planned late (or has jitter) passes a trigger by",
-)
 def test_a_queued_execution_waits_for_younger_ones_too() -> None:
     world = World()
 
@@ -1156,11 +1151,6 @@ def test_what_a_revoked_incarnation_held_is_not_called_by_the_next_one() -> None
     world.run(story)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="`record` takes any result of a row that its incarnation owns, also one that is older "
-    "than the row: repeated after the row was claimed again, it takes an attempt back",
-)
 def test_a_repeated_record_does_not_take_back_a_later_attempt() -> None:
     """Its first try was stored, and until the second the next attempt was made by another node."""
     world = World()

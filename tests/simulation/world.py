@@ -179,9 +179,6 @@ class World:
         self.unknown: list[tuple[float, str, str]] = []
         """Commits of unknown outcome: when, whose, which."""
         self.violations: list[str] = []
-        self.taken_back: set[str] = set()
-        """Executions of which a repeated record has undone a later claim: see
-        ``test_scenarios.test_a_repeated_record_does_not_take_back_a_later_attempt``."""
         self.news_delay: Callable[[], float | None] = lambda: 0.001
         """How long news takes to another node; ``None``: it is lost."""
         self.claims_asked = 0
@@ -447,9 +444,7 @@ class World:
         name = f"{commit.method}: {row.id} {old.state} -> {row.state}"
         if old.state.final and (row.state is not old.state or row.reason is not old.reason):
             self.violate(f"an ended execution changes: {name}")
-        if commit.method == "record" and row.live and len(row.attempts) <= len(old.attempts):
-            self.taken_back.add(row.id)
-        elif row.attempts[: len(old.attempts)] != old.attempts:
+        if row.attempts[: len(old.attempts)] != old.attempts:
             self.violate(f"an attempt is gone: {name}")
         if old.state is State.PENDING and row.state in {State.SUCCEEDED, State.FAILED}:
             self.violate(f"a result without a claim: {name}")

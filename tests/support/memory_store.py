@@ -44,7 +44,7 @@ from tocsin.domain.instant import DAY, MINUTE, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus, Json, Overlap
 from tocsin.domain.planning import Live, Timer, Window
 from tocsin.domain.schedule import At, Cron
-from tocsin.domain.settle import waiting
+from tocsin.domain.settle import void, waiting
 from tocsin.domain.tally import Tally, minute_of
 from tocsin.store.port import (
     Admitter,
@@ -296,6 +296,10 @@ class MemoryStore:
             state.put(state.sizes, job.id, size)
             _set_timer(state, job.id, timer)
             ended = []
+            if job.spec.overlap is Overlap.ALLOW:
+                for execution in state.live_of(job.id):
+                    if execution.queued:
+                        state.put_execution(replace(execution, queued=False))
             if cancel_waiting is not None:
                 for execution in state.live_of(job.id):
                     if execution.state is State.PENDING:
@@ -496,7 +500,7 @@ class MemoryStore:
             rejected: list[str] = []
             for result in results:
                 row = state.executions.get(result.id)
-                if row is not None and _is_owned(row, incarnation):
+                if row is not None and _is_owned(row, incarnation) and _extends(row, result):
                     after = result
                     if result.state is State.PENDING:
                         reason = void(result, state.jobs.get(result.job_id))
@@ -679,10 +683,13 @@ class _Claiming:
         job = state.jobs[execution.job_id]
         if execution.state is not State.PENDING:
             return  # replaced meanwhile
-        if execution.queued and state.live_of(job.id)[0].id != execution.id:
-            return
-        if job.status is JobStatus.DELETED:
-            self._closed += _cancel(state, [execution], Reason.DELETED, now)
+        if execution.queued:
+            live = state.live_of(job.id)
+            if any(not one.queued or one.id < execution.id for one in live):
+                return
+        reason = void(execution, job)
+        if reason is not None:
+            self._closed += _cancel(state, [execution], reason, now)
             return
         if self._left[execution.exact] == 0:
             self._more = True
@@ -893,11 +900,16 @@ def _available(execution: Execution) -> Millis:
 
 
 def _is_found_stored(row: Execution, result: Execution) -> bool:
-    def mark(attempts: Sequence[Attempt]) -> tuple[int, Millis, str] | None:
-        last = attempts[-1] if attempts else None
-        return None if last is None else (last.number, last.started_at, last.node)
+    def mark(attempt: Attempt) -> tuple[int, Millis, str]:
+        return attempt.number, attempt.started_at, attempt.node
 
-    return mark(result.attempts) is not None and mark(row.attempts) == mark(result.attempts)
+    known = {mark(attempt) for attempt in row.attempts}
+    return bool(result.attempts) and mark(result.attempts[-1]) in known
+
+
+def _extends(row: Execution, result: Execution) -> bool:
+    added = len(result.attempts) - len(row.attempts)
+    return added == 1 or (added == 0 and result.state.final)
 
 
 def _cancel(

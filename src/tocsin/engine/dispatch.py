@@ -478,7 +478,8 @@ class Dispatcher:
                         held.claim.execution,
                         held.claim.job,
                         node=self._node_name,
-                        now=self._clock.now(),
+                        # It has started, even where the clock was set back since.
+                        now=max(self._clock.now(), held.leaves_at),
                     ),
                 )
             task.cancel()

@@ -297,7 +297,8 @@ class Store(Protocol):
         With ``if_fire_at`` also on condition that this is its timer's fire time (``None``: that
         it has no timer), because a claim moves the timer without a new version.
         ``job.version`` is the new one. With ``cancel_waiting`` its pending executions end as
-        cancelled with that reason (claimed ones are given up by their owners). ``closing`` are
+        cancelled with that reason (claimed ones are given up by their owners). Where the job's
+        overlap is ``allow`` now, what is queued waits no longer. ``closing`` are
         ended executions to add (ignored where they exist). A job whose status is ``deleted``
         becomes a tombstone whose name is free. Returns what ended, or ``None`` where the version
         had moved on and nothing was done. Raises ``InvalidInput`` (field ``name``, code
@@ -393,10 +394,10 @@ class Store(Protocol):
           executions end as cancelled/replaced before the new ones are inserted; nothing is
           replaced where whatever the plan wants to run exists already.
         - pending executions whose ``available_at`` is reached (ahead likewise unless exact), in
-          lanes that are not busy; a queued one only where no older execution of its job (by id)
-          is live. They keep ``available_at`` as the instant at which they leave. Their claim
-          carries the present definition of the job; where the job is deleted they end as
-          cancelled/deleted instead.
+          lanes that are not busy; a queued one only where nothing of its job is live but what is
+          queued too, and later (by id). They keep ``available_at`` as the instant at which they
+          leave. Their claim carries the present definition of the job; where the state of the job
+          forbids them (``domain.settle.void``) they end as cancelled instead.
 
         Each limit counts over both kinds. What takes no room (fire times that are skipped, say)
         is bounded too, and then there is ``more``.
@@ -438,8 +439,9 @@ class Store(Protocol):
         """Store what came of executions that this node owns: ended, or pending for a retry.
 
         Raises ``Revoked`` where the node has no row. A result counts only while its row is
-        claimed by this incarnation; one that is found stored already (same last attempt number,
-        start and node) counts as stored, so that a batch of unknown outcome can be repeated.
+        claimed by this incarnation, and only where it adds one attempt to it, or ends it with the
+        attempts it has. One whose last attempt (by number, start and node) the row has already
+        counts as stored and changes nothing, so that a batch of unknown outcome can be repeated.
         For pending results ``void`` may name a reason to end them as cancelled instead. Updates
         ``tallies`` and ``health``. One bad row (for example an answer that the database cannot
         store) is rejected alone.

@@ -13,6 +13,7 @@ from tocsin.domain.execution import Execution, Reason, State, closed
 from tocsin.domain.instant import MINUTE, Millis
 from tocsin.domain.job import Job, JobStatus, Overlap
 from tocsin.domain.planning import FirePlan, Live, Timer, Window
+from tocsin.domain.settle import void
 from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner
 from tocsin.store.rows import EXECUTION_WIDTH, Row, execution_of
 from tocsin.store.sql import counters
@@ -188,12 +189,13 @@ class _Claiming:
         job = self._jobs.get(job_id)
         if job_id in self._replaced_jobs:
             return True
-        if job_id in self._lost_jobs or (job is not None and job.status is JobStatus.DELETED):
-            self._end([closed(execution, State.CANCELLED, Reason.DELETED, self._request.now)])
-            return True
-        if job is None:
+        if job is None and job_id not in self._lost_jobs:
             # It cannot be read: leave the execution alone for a while.
             self._broken_executions.append(execution.id)
+            return True
+        reason = void(execution, job)
+        if job is None or reason is not None:
+            self._end([closed(execution, State.CANCELLED, reason, self._request.now)])
             return True
         if self._left[execution.exact] <= 0:
             return False

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from sqlalchemy import Connection, bindparam, delete, select, text
+from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from tocsin.domain.errors import CapacityExceeded, Conflict, FieldProblem, InvalidInput
 from tocsin.domain.execution import Execution, Reason, State, closed
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, JobStatus
+from tocsin.domain.job import Job, JobStatus, Overlap
 from tocsin.domain.planning import Timer
 from tocsin.store.port import JobView, Limits, NewJob, Request
 from tocsin.store.rows import (
@@ -28,7 +28,7 @@ from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.requests import store_request, stored_request
 from tocsin.store.sql.statements import Statements
-from tocsin.store.tables import LIVE, NOT_DELETED, executions, job_tags, jobs, timers
+from tocsin.store.tables import LIVE, NOT_DELETED, QUEUED, executions, job_tags, jobs, timers
 
 _SIZE = JOB_COLUMNS.index("size")
 
@@ -189,6 +189,13 @@ _FIRE_AT = select(timers.c.fire_at).where(timers.c.job_id == bindparam("job_id")
 _DELETE_TIMER = delete(timers).where(timers.c.job_id == bindparam("job_id"))
 
 
+_WAIT_NO_LONGER = (
+    update(executions)
+    .where(executions.c.job_id == bindparam("of_job"), text(QUEUED))
+    .values(queued=False)
+)
+
+
 def change_job(
     conn: Connection,
     statements: Statements,
@@ -222,6 +229,9 @@ def change_job(
     if timer is not None:
         statements.insert_timers(conn, [timer_row(timer)])
     ended: list[Execution] = []
+    if job.spec.overlap is Overlap.ALLOW:
+        # Nothing is behind anything any more, and might never be alone.
+        conn.execute(_WAIT_NO_LONGER, {"of_job": job.id})
     if cancel_waiting is not None:
         ended += _cancel_waiting(conn, job.id, cancel_waiting, now)
     if closing:

@@ -21,7 +21,7 @@ from tocsin.store.rows import (
 from tocsin.store.sql.ids import CHUNK, is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
-from tocsin.store.sql.statements import Statements, Stored
+from tocsin.store.sql.statements import Result, Statements, Stored
 from tocsin.store.tables import CLAIMED, executions, jobs, nodes
 
 log = structlog.stdlib.get_logger("tocsin.store")
@@ -162,7 +162,7 @@ def rescue(
             rows += _claimed_by(conn, owner, limit)
     rows = sorted(rows, key=lambda row: str(row[0]))[:limit]
     found = _jobs_of(conn, statements, cache, rows)
-    results: list[tuple[str, Execution]] = []
+    results: list[Result] = []
     for row in rows:
         execution = _readable(row)
         version = row[EXECUTION_WIDTH]
@@ -170,11 +170,13 @@ def rescue(
         if execution is None or (job is None and version is not None):
             # It, or its job, cannot be read: nothing can be decided. It stays, and is seen.
             continue
-        results.append((execution.owner or "", decide(execution, job)))
+        count = len(execution.attempts)
+        after = decide(execution, job)
+        results.append(Result(execution.owner or "", count, count, after))
     outcomes = statements.store_results(conn, results)
     rescued = [
-        after
-        for (_, after), outcome in zip(results, outcomes, strict=True)
+        result.after
+        for result, outcome in zip(results, outcomes, strict=True)
         if outcome is Stored.YES
     ]
     note_ended(conn, statements, [after for after in rescued if after.state.final])

@@ -15,7 +15,7 @@ from tocsin.store.sql.executions import write_attempts
 from tocsin.store.sql.ids import CHUNK, is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
-from tocsin.store.sql.statements import Statements, Stored
+from tocsin.store.sql.statements import Result, Statements, Stored
 from tocsin.store.tables import executions, jobs
 
 
@@ -33,7 +33,7 @@ def record(
     if not statements.node_exists(conn, incarnation):
         raise Revoked(incarnation)
     batch = _voided(conn, statements, cache, results, now=now, void=void)
-    outcomes = statements.store_results(conn, [(incarnation, result) for result in batch])
+    outcomes = statements.store_results(conn, [_of(incarnation, result) for result in batch])
     missed = [
         result
         for result, outcome in zip(batch, outcomes, strict=True)
@@ -66,6 +66,12 @@ def record(
     if ended:
         note_ended(conn, statements, ended, node=incarnation)
     return Recorded(stored=stored, rejected=rejected)
+
+
+def _of(incarnation: str, result: Execution) -> Result:
+    """A result adds one attempt to its row; one that ends it may add none."""
+    count = len(result.attempts)
+    return Result(incarnation, count - 1, count if result.state.final else count - 1, result)
 
 
 def _voided(
@@ -128,12 +134,11 @@ def _rows_of(conn: Connection, results: Sequence[Execution]) -> dict[str, Execut
 
 
 def _is_found(row: Execution, result: Execution) -> bool:
-    """Whether a row holds a result already: the same attempt is its last."""
-    return bool(result.attempts) and _mark(row) == _mark(result)
+    """Whether a row holds a result already: its last attempt is one of the row's."""
+    return bool(result.attempts) and any(
+        _mark(attempt) == _mark(result.attempts[-1]) for attempt in row.attempts
+    )
 
 
-def _mark(execution: Execution) -> tuple[int, Millis, str] | None:
-    if not execution.attempts:
-        return None
-    last: Attempt = execution.attempts[-1]
-    return last.number, last.started_at, last.node
+def _mark(attempt: Attempt) -> tuple[int, Millis, str]:
+    return attempt.number, attempt.started_at, attempt.node

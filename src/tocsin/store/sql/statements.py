@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -20,9 +20,21 @@ class Stored(Enum):
 
     YES = auto()
     NOT_OURS = auto()
-    """The row is not claimed by the incarnation that says so."""
+    """The row is not claimed by that owner, or has other attempts by now."""
     BAD = auto()
     """The database cannot hold it."""
+
+
+class Result(NamedTuple):
+    """What a claimed execution becomes, and on which conditions."""
+
+    owner: str
+    """Whose claim it must be."""
+    at_least: int
+    at_most: int
+    """The attempts that the row must have, so that a result that comes twice, and the second time
+    after the row was claimed again, takes nothing back."""
+    after: Execution
 
 
 class Statements(Protocol):
@@ -68,7 +80,10 @@ class Statements(Protocol):
     def due_queued(
         self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
     ) -> Sequence[Row]:
-        """Queued executions with nothing older of their job live; rows as in ``due_executions``."""
+        """The oldest queued execution of each job, where nothing else of the job is live.
+
+        Rows as in ``due_executions``.
+        """
 
     def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later.
@@ -97,10 +112,8 @@ class Statements(Protocol):
 
     # --- record
 
-    def store_results(
-        self, conn: Connection, results: Sequence[tuple[str, Execution]]
-    ) -> list[Stored]:
-        """Write executions, each on condition that the given incarnation has it claimed."""
+    def store_results(self, conn: Connection, results: Sequence[Result]) -> list[Stored]:
+        """Write executions, each where its conditions hold."""
 
     def read_tally(self, conn: Connection, minute: Millis, node: str) -> str | None:
         """The stored tally, locked until the end of the transaction."""

@@ -50,8 +50,9 @@ def due_executions_sql(*, busy: bool) -> str:
 def due_queued_sql(*, busy: bool) -> str:
     """Parameters: now, busy lanes if any, limit.
 
-    Goes from job to job through the index of what is queued, then to the oldest live execution
-    of each: what waits behind that costs nothing, however long the queues are.
+    Goes from job to job through the index of what is queued, and takes the first of each where
+    nothing is live that is not queued: what waits behind it costs nothing, however long the
+    queues are.
     """
     return f"""
         WITH RECURSIVE waiting(job_id) AS (
@@ -64,10 +65,13 @@ def due_queued_sql(*, busy: bool) -> str:
         SELECT {_E_COLUMNS}, j.version
         FROM waiting
         CROSS JOIN executions e ON e.id = (
-            SELECT o.id FROM executions o INDEXED BY executions_live
-            WHERE o.job_id = waiting.job_id AND o.{LIVE} ORDER BY o.id LIMIT 1)
+            SELECT min(q.id) FROM executions q INDEXED BY executions_queued
+            WHERE q.job_id = waiting.job_id AND q.{QUEUED.replace("queued", "q.queued")})
         LEFT JOIN jobs j ON j.id = e.job_id
-        WHERE e.{QUEUED.replace("queued", "e.queued")} AND e.available_at <= ?
+        WHERE e.available_at <= ?
+          AND NOT EXISTS (
+            SELECT 1 FROM executions o INDEXED BY executions_live
+            WHERE o.job_id = waiting.job_id AND o.{LIVE} AND NOT o.queued)
           {f"AND e.lane NOT IN {_LIST}" if busy else ""}
         ORDER BY e.available_at, e.id LIMIT ?"""  # noqa: S608  # put together from constants
 
@@ -125,7 +129,7 @@ TAKE = f"""
 STORE_RESULT = f"""
     UPDATE executions SET state = ?, finished_at = ?, queued = ?, owner = ?, available_at = ?,
         reason = ?, attempt_count = ?, error_kind = ?, attempts = ?
-    WHERE id = ? AND {CLAIMED} AND owner = ?"""  # noqa: S608  # put together from constants
+    WHERE id = ? AND {CLAIMED} AND owner = ? AND attempt_count BETWEEN ? AND ?"""  # noqa: S608
 
 ADD_TO_COUNTER = """
     INSERT INTO counters (shard, name, value) VALUES (?, ?, ?)

@@ -22,7 +22,7 @@ from tocsin.store.rows import (
     execution_row,
     last_error_kind,
 )
-from tocsin.store.sql.statements import DueTimer, Stored
+from tocsin.store.sql.statements import DueTimer, Result, Stored
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
     COMPLETE_JOB,
@@ -113,7 +113,7 @@ class SqliteStatements:
     def due_queued(
         self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
     ) -> Sequence[Row]:
-        """Queued executions with nothing older of their job live."""
+        """The oldest queued execution of each job, where nothing else of the job is live."""
         lanes = _lanes(busy)
         parameters = (now, *lanes, limit)
         return raw(conn).execute(due_queued_sql(busy=bool(lanes)), parameters).fetchall()
@@ -167,21 +167,21 @@ class SqliteStatements:
 
     # --- record
 
-    def store_results(
-        self, conn: Connection, results: Sequence[tuple[str, Execution]]
-    ) -> list[Stored]:
-        """Write executions, each on condition that the given incarnation has it claimed.
+    def store_results(self, conn: Connection, results: Sequence[Result]) -> list[Stored]:
+        """Write executions, each where its conditions hold.
 
         A statement that fails leaves the transaction as it was before, so a bad row needs no
         savepoint.
         """
         execute = raw(conn).cursor().execute
         outcomes: list[Stored] = []
-        for incarnation, result in results:
+        for result in results:
             try:
-                found = execute(STORE_RESULT, _result_row(incarnation, result)).rowcount
+                found = execute(STORE_RESULT, _result_row(result)).rowcount
             except _BAD_ROW:
-                log.exception("result.rejected", execution_id=result.id, job=result.job_name)
+                log.exception(
+                    "result.rejected", execution_id=result.after.id, job=result.after.job_name
+                )
                 outcomes.append(Stored.BAD)
             else:
                 outcomes.append(Stored.YES if found else Stored.NOT_OURS)
@@ -254,18 +254,21 @@ def _json(values: Sequence[str] | Sequence[int]) -> str:
     return orjson.dumps(values).decode()
 
 
-def _result_row(incarnation: str, result: Execution) -> tuple[Any, ...]:
-    attempts = result.attempts
+def _result_row(result: Result) -> tuple[Any, ...]:
+    owner, at_least, at_most, after = result
+    attempts = after.attempts
     return (
-        result.state.value,
-        result.finished_at,
-        result.queued,
-        result.owner,
-        result.available_at,
-        None if result.reason is None else result.reason.value,
+        after.state.value,
+        after.finished_at,
+        after.queued,
+        after.owner,
+        after.available_at,
+        None if after.reason is None else after.reason.value,
         len(attempts),
-        last_error_kind(result),
+        last_error_kind(after),
         dump_json(attempts_to_json(attempts)) if attempts else None,
-        result.id,
-        incarnation,
+        after.id,
+        owner,
+        at_least,
+        at_most,
     )
