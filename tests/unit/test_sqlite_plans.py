@@ -89,7 +89,7 @@ def plans(tmp_path: Path, empty: Path) -> Iterator[Plans]:
     made.of(
         lambda conn: (
             jobs.create_jobs(conn, STATEMENTS, [new_job(OLD), new_job(QUEUEING)], limits=NO_LIMITS),
-            ownership.register(conn, node()),
+            ownership.register(conn, STATEMENTS, node()),
         )
     )
     yield made

@@ -36,7 +36,22 @@ class CallStarted:
     execution: Execution
 
 
-News: TypeAlias = JobsChanged | ExecutionsChanged | CallStarted
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkDue:
+    """Another node knows of something that is due at an instant."""
+
+    at: Millis
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewsLost:
+    """News of other nodes did not get here; whoever shows news must look at the store again."""
+
+    count: int | None
+    """How many, where that is known."""
+
+
+News: TypeAlias = JobsChanged | ExecutionsChanged | CallStarted | WorkDue | NewsLost
 Listener: TypeAlias = Callable[[News], None]
 
 

@@ -1,6 +1,7 @@
 """Nodes, their leases, and what they own."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
@@ -30,8 +31,12 @@ log = structlog.stdlib.get_logger("tocsin.store")
 # --- leases -------------------------------------------------------------------------------------
 
 
-def register(conn: Connection, node: Node) -> None:
+def register(conn: Connection, statements: Statements, node: Node) -> None:
     """Add a node's row; a repetition replaces it."""
+    now = statements.time(conn)
+    if now is not None:
+        ttl = node.lease_until - node.heartbeat_at
+        node = replace(node, heartbeat_at=now, lease_until=now + ttl)
     conn.execute(delete(nodes).where(nodes.c.incarnation == node.incarnation))
     conn.execute(insert(nodes).values(node_row(node)))
 
@@ -46,9 +51,16 @@ _RENEW = (
 
 
 def renew(
-    conn: Connection, incarnation: str, *, now: Millis, ttl: Millis, load: Json = None
+    conn: Connection,
+    statements: Statements,
+    incarnation: str,
+    *,
+    now: Millis,
+    ttl: Millis,
+    load: Json = None,
 ) -> Millis | None:
     """Extend a lease; the new end, or ``None`` where it was revoked."""
+    now = statements.time(conn) or now
     renewed = conn.execute(
         _RENEW, {"who": incarnation, "now": now, "until": now + ttl, "load_text": load_text(load)}
     )
@@ -66,10 +78,17 @@ def all_nodes(conn: Connection) -> list[Node]:
     return [node_of(row._asdict()) for row in rows]
 
 
-def revoke_lapsed(conn: Connection, *, now: Millis, by: str) -> list[Node]:
-    """Delete the rows of nodes, other than ``by``, whose lease ended before ``now``."""
+def revoke_lapsed(conn: Connection, statements: Statements, *, now: Millis, by: str) -> list[Node]:
+    """Delete the rows of nodes, other than ``by``, whose lease ended before ``now``.
+
+    One that is just being renewed, or is in the middle of a transaction, is left for next time.
+    """
+    now = statements.time(conn) or now
     rows = conn.execute(
-        select(nodes).where(nodes.c.lease_until < now, nodes.c.incarnation != by).with_for_update()
+        select(nodes)
+        .where(nodes.c.lease_until < now, nodes.c.incarnation != by)
+        .order_by(nodes.c.incarnation)
+        .with_for_update(skip_locked=True)
     )
     lapsed = [node_of(row._asdict()) for row in rows]
     for node in lapsed:
@@ -159,7 +178,7 @@ def rescue(
     rows: list[Row] = []
     for owner in _owners(conn):
         if not statements.node_exists(conn, owner):
-            rows += _claimed_by(conn, owner, limit)
+            rows += _claimed_by(conn, owner, limit, lock=True)
     rows = sorted(rows, key=lambda row: str(row[0]))[:limit]
     found = _jobs_of(conn, statements, cache, rows)
     results: list[Result] = []
@@ -200,6 +219,8 @@ def _claimed_by(
     incarnation: str,
     limit: int | None = None,
     ids: Sequence[str] | None = None,
+    *,
+    lock: bool = False,
 ) -> list[Row]:
     """Rows of ``EXECUTION_COLUMNS`` and the version of the job, by id."""
     query = (
@@ -208,8 +229,9 @@ def _claimed_by(
         .where(text(CLAIMED), executions.c.owner == incarnation)
         .order_by(executions.c.id)
         .limit(limit)
-        .with_for_update(of=executions)
     )
+    if lock:
+        query = query.with_for_update(of=executions, skip_locked=True)
     if ids is not None:
         query = query.where(executions.c.id.in_(ids))
     return [tuple(row) for row in conn.execute(query)]

@@ -47,6 +47,11 @@ class Statements(Protocol):
     def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
         """Add to counters, new or not, in the shard of this process."""
 
+    # --- nodes
+
+    def time(self, conn: Connection) -> Millis | None:
+        """The database's own clock, where nodes on several machines share it for their leases."""
+
     # --- claim
 
     def node_exists(self, conn: Connection, incarnation: str) -> bool:

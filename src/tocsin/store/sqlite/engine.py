@@ -109,7 +109,7 @@ def transaction(conn: Connection, begin: str) -> Iterator[None]:
         raise
 
 
-class Database:
+class Connections:
     """One connection that writes and some that read, opened when they are needed.
 
     ``write`` must not be called by two threads at once, ``read`` may be. A connection that

@@ -76,6 +76,11 @@ class SqliteStatements:
             ADD_TO_COUNTER, [(0, name, change) for name, change in changes.items() if change]
         )
 
+    # --- nodes
+
+    def time(self, conn: Connection) -> None:
+        """Nothing: the file's nodes are on one machine."""
+
     # --- claim
 
     def node_exists(self, conn: Connection, incarnation: str) -> bool:

@@ -1,78 +1,22 @@
-"""The port on SQLite: each method is a function of ``store.sql`` in one transaction."""
+"""The store in a SQLite file."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from tocsin.domain.execution import Execution, Reason
-from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, Json
-from tocsin.domain.planning import Timer
 from tocsin.store import migrations
-from tocsin.store.port import (
-    Admitter,
-    Claim,
-    Claimed,
-    ClaimRequest,
-    ExecutionQuery,
-    JobQuery,
-    JobView,
-    Limits,
-    NewJob,
-    Node,
-    Page,
-    Planner,
-    Recorded,
-    Request,
-    Rescuer,
-    Stats,
-    Usage,
-    Voider,
-)
-from tocsin.store.sql.claim import claim
-from tocsin.store.sql.counters import usage
-from tocsin.store.sql.execution_list import list_executions
-from tocsin.store.sql.executions import (
-    add_execution,
-    cancel_executions,
-    get_execution,
-    last_planned,
-)
-from tocsin.store.sql.history import delete_history
-from tocsin.store.sql.job_cache import JobCache
-from tocsin.store.sql.job_list import list_jobs
-from tocsin.store.sql.jobs import change_job, create_jobs, get_job, get_jobs
-from tocsin.store.sql.ownership import (
-    all_nodes,
-    give_back,
-    leave,
-    owned,
-    owned_versions,
-    register,
-    renew,
-    rescue,
-    revoke_lapsed,
-    still_owned,
-)
-from tocsin.store.sql.record import record
-from tocsin.store.sql.requests import find_request
-from tocsin.store.sql.stats import stats
-from tocsin.store.sqlite.engine import MEMORY, Database
+from tocsin.store.sql.store import CACHED_JOBS, SqlStore
+from tocsin.store.sqlite.engine import MEMORY, Connections
 from tocsin.store.sqlite.runner import Runner, Threads
 from tocsin.store.sqlite.schema import create_tables
 from tocsin.store.sqlite.statements import SqliteStatements
 
-CACHED_JOBS = 20_000
-"""Decoded definitions that are kept: about 50 MB where they are small and all different."""
-
-PING = "ping"
-
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """A ``Store`` on a SQLite file, or in memory (``:memory:``) for tests and simulations.
 
     The file must exist and be of the present schema: ``migrate(path)`` sees to both. A database
@@ -82,242 +26,44 @@ class SqliteStore:
     def __init__(
         self, path: str | Path, *, runner: Runner | None = None, cached_jobs: int = CACHED_JOBS
     ) -> None:
-        self._db = Database(str(path))
-        self._runner: Runner = Threads() if runner is None else runner
-        self._statements = SqliteStatements()
-        self._cache = JobCache(cached_jobs)
+        super().__init__(
+            _File(str(path), Threads() if runner is None else runner),
+            SqliteStatements(),
+            cached_jobs=cached_jobs,
+        )
+
+
+class _File:
+    """``Database`` on a file: one connection that writes, some that read, each in its thread."""
+
+    def __init__(self, path: str, runner: Runner) -> None:
+        self._connections = Connections(path)
+        self._runner = runner
 
     async def open(self) -> None:
-        """Connect and check the schema."""
-        self._db.open()
+        """Get ready to connect."""
+        self._connections.open()
         self._runner.open()
-        try:
-            await self._write(self._check)
-        except BaseException:
-            await self.close()
-            raise
-
-    def _check(self, conn: Connection) -> None:
-        self._cache.forget()
-        if self._db.path == MEMORY:
-            create_tables(conn)
-        else:
-            migrations.require_head(conn, self._db.path)
 
     async def close(self) -> None:
-        """Let go of files and connections."""
-        await self._runner.close(self._db.close)
+        """Let go of everything."""
+        await self._runner.close(self._connections.close)
 
-    async def ping(self) -> None:
-        """Prove that the store answers and that it can be written to."""
-        await self._write(lambda conn: self._statements.add_to_counters(conn, {PING: 1}))
+    def prepare(self, conn: Connection) -> None:
+        """Check the schema; a database in memory gets its tables."""
+        if self._connections.path == MEMORY:
+            create_tables(conn)
+        else:
+            migrations.require_head(conn, self._connections.path)
 
-    # --- jobs
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work that may write."""
+        return await self._runner.write(lambda: self._connections.write(work))
 
-    async def create_jobs(
-        self, jobs: Sequence[NewJob], *, limits: Limits, request: Request | None = None
-    ) -> Request | None:
-        """Store new jobs, all or none."""
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work that only reads."""
+        return await self._runner.read(lambda: self._connections.read(work))
 
-        def work(conn: Connection) -> Request | None:
-            return create_jobs(conn, self._statements, jobs, limits=limits, request=request)
-
-        taken = await self._write(work)
-        if taken is None:
-            # They may be due before long, and are decoded already.
-            self._cache.put(one.job for one in jobs)
-        return taken
-
-    async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
-        """The stored request with this key."""
-        return await self._read(lambda conn: find_request(conn, namespace, operation, key))
-
-    async def get_job(self, namespace: str, ref: str, *, now: Millis) -> JobView | None:
-        """The job with this id or name."""
-        return await self._read(lambda conn: get_job(conn, self._cache, namespace, ref, now=now))
-
-    async def get_jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        """The jobs with these ids."""
-        return await self._read(lambda conn: get_jobs(conn, self._statements, self._cache, ids))
-
-    async def list_jobs(self, query: JobQuery) -> Page[JobView]:
-        """A page of jobs."""
-        return await self._read(lambda conn: list_jobs(conn, self._cache, query))
-
-    async def change_job(
-        self,
-        job: Job,
-        *,
-        if_version: int,
-        if_fire_at: Millis | Literal["any"] | None = "any",
-        timer: Timer | None,
-        limits: Limits,
-        cancel_waiting: Reason | None = None,
-        closing: Sequence[Execution] = (),
-        now: Millis,
-    ) -> Sequence[Execution] | None:
-        """Replace a job and its timer."""
-        return await self._write(
-            lambda conn: change_job(
-                conn,
-                self._statements,
-                job,
-                if_version=if_version,
-                if_fire_at=if_fire_at,
-                timer=timer,
-                limits=limits,
-                cancel_waiting=cancel_waiting,
-                closing=closing,
-                now=now,
-            )
-        )
-
-    async def last_planned(self, job_id: str) -> Millis | None:
-        """The latest fire time of the job that has an execution by schedule."""
-        return await self._read(lambda conn: last_planned(conn, job_id))
-
-    async def usage(self) -> Usage:
-        """What the store holds of definitions."""
-        return await self._read(usage)
-
-    # --- executions
-
-    async def add_execution(
-        self,
-        execution: Execution,
-        *,
-        admit: Admitter,
-        now: Millis,
-        request: Request | None = None,
-    ) -> tuple[Execution, Sequence[Execution]] | Request:
-        """Store an execution that a person asked for."""
-        return await self._write(
-            lambda conn: add_execution(
-                conn,
-                self._statements,
-                self._cache,
-                execution,
-                admit=admit,
-                now=now,
-                request=request,
-            )
-        )
-
-    async def get_execution(self, execution_id: str) -> Execution | None:
-        """One execution with its attempts."""
-        return await self._read(lambda conn: get_execution(conn, execution_id))
-
-    async def list_executions(self, query: ExecutionQuery) -> Page[Execution]:
-        """A page of executions with their attempts."""
-        return await self._read(lambda conn: list_executions(conn, query))
-
-    async def cancel_executions(
-        self,
-        *,
-        reason: Reason,
-        now: Millis,
-        execution_id: str | None = None,
-        job_id: str | None = None,
-    ) -> Sequence[Execution]:
-        """End one execution, or all live ones of a job, as cancelled."""
-        return await self._write(
-            lambda conn: cancel_executions(
-                conn,
-                self._statements,
-                reason=reason,
-                now=now,
-                execution_id=execution_id,
-                job_id=job_id,
-            )
-        )
-
-    # --- engine
-
-    async def register(self, node: Node) -> None:
-        """Add a node's row."""
-        await self._write(lambda conn: register(conn, node))
-
-    async def renew(
-        self, incarnation: str, *, now: Millis, ttl: Millis, load: Json = None
-    ) -> Millis | None:
-        """Extend a lease."""
-        return await self._write(lambda conn: renew(conn, incarnation, now=now, ttl=ttl, load=load))
-
-    async def leave(self, incarnation: str) -> None:
-        """Remove a node's own row."""
-        await self._write(lambda conn: leave(conn, incarnation))
-
-    async def nodes(self) -> Sequence[Node]:
-        """All nodes."""
-        return await self._read(all_nodes)
-
-    async def revoke_lapsed(self, *, now: Millis, by: str) -> Sequence[Node]:
-        """Delete the rows of nodes whose lease ended."""
-        return await self._write(lambda conn: revoke_lapsed(conn, now=now, by=by))
-
-    async def rescue(
-        self, *, now: Millis, decide: Rescuer, limit: int = 1_000
-    ) -> Sequence[Execution]:
-        """Apply ``decide`` to claimed executions whose owner has no row."""
-        del now  # `decide` knows it
-        return await self._write(
-            lambda conn: rescue(conn, self._statements, self._cache, decide=decide, limit=limit)
-        )
-
-    async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
-        """Take due fires and due retries for a node."""
-        return await self._write(
-            lambda conn: claim(conn, self._statements, self._cache, request, plan)
-        )
-
-    async def owned_versions(self, incarnation: str) -> dict[str, int]:
-        """The ids of whatever is claimed by a node, each with its job's present version."""
-        return await self._read(lambda conn: owned_versions(conn, incarnation))
-
-    async def owned(
-        self, incarnation: str, *, ids: Collection[str] | None = None
-    ) -> Sequence[Claim]:
-        """Whatever is claimed by a node."""
-        return await self._read(
-            lambda conn: owned(conn, self._statements, self._cache, incarnation, ids)
-        )
-
-    async def still_owned(self, incarnation: str, ids: Sequence[str]) -> set[str]:
-        """Those of ``ids`` that are still claimed by a node."""
-        return await self._read(lambda conn: still_owned(conn, incarnation, ids))
-
-    async def give_back(self, incarnation: str, ids: Sequence[str], *, now: Millis) -> None:
-        """Make claimed executions of this node pending again."""
-        del now  # nothing of it is kept
-        await self._write(lambda conn: give_back(conn, incarnation, ids))
-
-    async def record(
-        self, incarnation: str, results: Sequence[Execution], *, now: Millis, void: Voider
-    ) -> Recorded:
-        """Store what came of executions that this node owns."""
-        return await self._write(
-            lambda conn: record(
-                conn, self._statements, self._cache, incarnation, results, now=now, void=void
-            )
-        )
-
-    # --- upkeep and statistics
-
-    async def delete_history(self, *, before: Millis, limit: int) -> int:
-        """Delete ended executions with a fire time before an instant."""
-        return await self._write(lambda conn: delete_history(conn, before=before, limit=limit))
-
-    async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
-        """What ``/stats`` shows."""
-        del now  # nothing of it is in the future but timers
-        return await self._read(
-            lambda conn: stats(conn, self._cache, since=since, next_fires=next_fires)
-        )
-
-    # --- threads
-
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        return await self._runner.write(lambda: self._db.write(work))
-
-    async def _read(self, work: Callable[[Connection], T]) -> T:
-        return await self._runner.read(lambda: self._db.read(work))
+    async def renew(self, work: Callable[[Connection], T]) -> T:
+        """Run work that keeps a lease: there is one writer, and its turns are short."""
+        return await self.write(work)
