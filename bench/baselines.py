@@ -174,8 +174,42 @@ def sqlite_jobs(directory: Path, count: int, *, batch: int) -> float:
         return count / (time.perf_counter() - began)
 
 
+def sqlite_same_jobs(directory: Path, source: Path, prefix: str, *, batch: int) -> float:
+    """Jobs per second where a bare loop writes a node's rows again into the same empty tables.
+
+    The jobs are those of the database ``source`` whose name begins with ``prefix``.
+    """
+    from tocsin.store.sqlite import migrate
+
+    path = directory / "baseline-same-jobs.db"
+    migrate(str(path))
+    tables = []
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        for table, key in (("jobs", "id"), ("job_tags", "job_id"), ("timers", "job_id")):
+            rows = connection.execute(
+                f"SELECT t.* FROM {table} t JOIN jobs j ON j.id = t.{key} "
+                "WHERE substr(j.name, 1, ?) = ? ORDER BY j.id",
+                (len(prefix), prefix),
+            ).fetchall()
+            marks = ", ".join("?" * len(rows[0]))
+            tables.append((f"INSERT INTO {table} VALUES ({marks})", rows))
+    count = len(tables[0][1])
+    with _connected(path) as connection:
+        began = time.perf_counter()
+        for start in range(0, count, batch):
+            connection.execute("BEGIN IMMEDIATE")
+            for statement, rows in tables:
+                connection.executemany(statement, rows[start : start + batch])
+            connection.execute("COMMIT")
+        return count / (time.perf_counter() - began)
+
+
 def _database(path: Path) -> contextlib.closing[sqlite3.Connection]:
     path.unlink(missing_ok=True)
+    return _connected(path)
+
+
+def _connected(path: Path) -> contextlib.closing[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")

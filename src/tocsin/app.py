@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version as installed_version
@@ -15,17 +16,20 @@ from importlib.metadata import version as installed_version
 import structlog
 import uvicorn
 
+from tocsin import databases
 from tocsin.api.app import create_api
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import AllowAll, HttpClient
 from tocsin.demo import demo_jobs
-from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, TocsinError
+from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.retry import RetryPolicy
-from tocsin.engine.clock import SystemClock
+from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
+from tocsin.engine.timekeeper import clock_for
+from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
@@ -33,10 +37,8 @@ from tocsin.services.jobs import JobService
 from tocsin.services.stats import StatsService
 from tocsin.settings import Settings
 from tocsin.store.bus import Bus
+from tocsin.store.migrations import HEAD as SCHEMA_REVISION
 from tocsin.store.port import Limits, Store
-from tocsin.store.sqlite import SqliteStore
-from tocsin.store.sqlite import check as check_sqlite
-from tocsin.store.sqlite import migrate as migrate_sqlite
 from tocsin.telemetry.logging import configure_logging, flush_logging
 from tocsin.telemetry.metrics import Metrics
 
@@ -81,12 +83,12 @@ def run(settings: Settings) -> int:
 
 def migrate(settings: Settings) -> None:
     """Bring the tables to the version of this program; raises a ``StoreError``."""
-    migrate_sqlite(_sqlite_path(settings.database))
+    databases.migrate(settings.database)
 
 
 def check_migrations(settings: Settings) -> None:
     """Raise ``SchemaMismatch`` where a migration is due; changes nothing."""
-    check_sqlite(_sqlite_path(settings.database))
+    databases.check(settings.database)
 
 
 async def _serve(settings: Settings) -> None:
@@ -94,30 +96,43 @@ async def _serve(settings: Settings) -> None:
     with contextlib.closing(listener):
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        path = _sqlite_path(settings.database)
-        migrate_sqlite(path)
-        store = SqliteStore(path)
-        await store.open()
+        store = await _open_store(settings)
         try:
             # A file that cannot be written to is better refused now than at the first fire; a
             # full disk is waited for, as while running.
             with contextlib.suppress(StoreFull):
                 await store.ping()
-            await _Node(settings, store, url).run(listener)
+            await _Node(settings, store, url, await clock_for(store)).run(listener)
         finally:
             await store.close()
+
+
+async def _open_store(settings: Settings) -> Store:
+    """The store, with its tables up to date; a server that is not up yet is waited for."""
+    store = databases.make_store(settings.database, prepare=settings.database_prepare)
+    give_up = time.monotonic() + settings.database_wait / 1_000
+    while True:
+        try:
+            await asyncio.to_thread(databases.migrate, settings.database)
+            await store.open()
+        except StoreUnavailable as error:
+            if time.monotonic() >= give_up or databases.kind_of(settings.database) == "sqlite":
+                raise
+            log.warning("store.waiting", error=str(error))
+            await asyncio.sleep(1)
+        else:
+            return store
 
 
 class _Node:
     """Everything that one process consists of."""
 
-    def __init__(self, settings: Settings, store: Store, url: str) -> None:
+    def __init__(self, settings: Settings, store: Store, url: str, clock: Clock) -> None:
         self._settings = settings
         self._store = store
         self._url = url
         self._stopping = asyncio.Event()
         version = installed_version("tocsin")
-        clock = SystemClock()
         self._bus = Bus()
         self._client = HttpClient(
             guard=AllowAll(),
@@ -161,6 +176,10 @@ class _Node:
         metrics.watch(
             in_flight=lambda: self._engine.dispatcher.in_flight,
             held=lambda: self._engine.dispatcher.held,
+            lease_held=lambda: self._engine.lease.held,
+            clock_offset=(
+                (lambda: clock.offset_ms / 1_000) if isinstance(clock, SharedClock) else None
+            ),
         )
         self._events = EventLog(
             self._bus, incarnation=uuid.uuid4().hex[:8], capacity=settings.events_kept
@@ -186,6 +205,14 @@ class _Node:
                     store=store, bus=self._bus, now=clock.now, new_id=new_job_id
                 ),
                 stats=self._stats,
+                cluster=ClusterService(
+                    store=store,
+                    now=clock.now,
+                    node_name=settings.node_name,
+                    incarnation=lambda: self._engine.lease.incarnation,
+                    database=(databases.kind_of(settings.database)),
+                    schema_revision=SCHEMA_REVISION,
+                ),
                 events=self._events,
                 metrics=metrics,
                 readiness=self._readiness,
@@ -286,23 +313,6 @@ def _job_defaults(settings: Settings) -> JobDefaults:
         ),
         misfire=Misfire(policy=MisfirePolicy(settings.default_misfire)),
     )
-
-
-def _sqlite_path(database: str) -> str:
-    """The file of an ``sqlite:///`` URL."""
-    prefix = "sqlite:///"
-    path = database.removeprefix(prefix)
-    if not database.startswith(prefix) or not path:
-        raise InvalidInput.of(
-            "database", f"{database!r} is not a database; write sqlite:///FILE", "unknown_database"
-        )
-    if path == ":memory:":
-        raise InvalidInput.of(
-            "database",
-            "a database in memory would forget everything at the end; write sqlite:///FILE",
-            "unknown_database",
-        )
-    return path
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -34,7 +34,19 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
     database: str = Field(
         "sqlite:///tocsin.db",
-        description="Where everything is kept: `sqlite:///FILE`; four slashes: absolute path.",
+        description="Where everything is kept: `sqlite:///FILE` (four slashes: absolute path), or "
+        "`postgresql://USER:PASSWORD@HOST:5432/NAME` with any parameter of libpq.",
+    )
+    database_wait: Duration = Field(
+        30_000,
+        ge=0,
+        le=3_600_000,
+        description="How long a start waits for a PostgreSQL server that does not answer.",
+    )
+    database_prepare: bool = Field(
+        True,
+        description="Prepare statements on PostgreSQL; not behind a pooler in transaction mode "
+        "that cannot follow them (PgBouncer before 1.21).",
     )
     node_name: str = Field(
         default_factory=lambda: platform.node() or "node",

@@ -16,6 +16,7 @@ from tocsin.domain.execution import Execution
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import plan_fires
 from tocsin.domain.settle import void
+from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
@@ -123,6 +124,7 @@ def make_api(
     max_batch: int = 10_000,
     demo: bool = False,
     degraded_ratio: float = 0.1,
+    incarnation: str = "inc-a",
 ) -> Api:
     """The API over an open store."""
     clock, bus = Clock(), Bus()
@@ -145,6 +147,14 @@ def make_api(
         ),
         executions=ExecutionService(store=store, bus=bus, now=clock, new_id=new_id),
         stats=StatsService(store=store, now=clock, limits=limits, degraded_ratio=degraded_ratio),
+        cluster=ClusterService(
+            store=store,
+            now=clock,
+            node_name="node-a",
+            incarnation=lambda: incarnation,
+            database="sqlite",
+            schema_revision="0001",
+        ),
         events=EventLog(bus, incarnation="boot", capacity=100),
         metrics=Metrics(version="0.0.test", node="node-a"),
         readiness=readiness,

@@ -225,6 +225,16 @@ class TestBatch:
         assert isinstance(news, JobsChanged)
         assert (len(news.jobs), news.due_at) == (10, NOW + 15 * MINUTE)
 
+    async def test_a_job_of_a_batch_is_answered_as_it_is_shown_later(self, api: Api) -> None:
+        jobs = [
+            JOB | {"name": "plain"},
+            JOB | {"name": "quoted", "description": 'say "{}"'},
+            {"schedule": {"at": "2100-01-01T00:00:00Z"}, "target": {"log": "\u00e9 {{ job_id }}"}},
+        ]
+        answer = await api.ask("POST", f"{JOBS}:batch", status=201, json={"jobs": jobs})
+        for item in answer.json()["items"]:
+            assert await api.get(f"{JOBS}/{item['id']}") == item
+
     async def test_more_than_one_slice(self, api: Api) -> None:
         jobs = [{**JOB, "name": f"job-{n}"} for n in range(451)]
         answer = await api.ask("POST", f"{JOBS}:batch", status=201, json={"jobs": jobs})

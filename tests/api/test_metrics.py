@@ -1,5 +1,7 @@
 """What is counted of executions."""
 
+from typing import Any
+
 import pytest
 
 from tests.support import build
@@ -97,10 +99,24 @@ def test_what_ends_without_a_call(metrics: Metrics) -> None:
 
 def test_levels_are_read_when_asked(metrics: Metrics) -> None:
     level = 3
-    metrics.watch(in_flight=lambda: level, held=lambda: level * 2)
-    assert values(metrics)["tocsin_in_flight"] == 3
+    metrics.watch(in_flight=lambda: level, held=lambda: level * 2, lease_held=lambda: level > 3)
+    found = values(metrics)
+    assert (found["tocsin_in_flight"], found["tocsin_lease_held"]) == (3, 0)
     level = 5
-    assert values(metrics)["tocsin_held"] == 10
+    found = values(metrics)
+    assert (found["tocsin_held"], found["tocsin_lease_held"]) == (10, 1)
+
+
+def test_the_offset_of_the_clock_is_shown_where_there_is_one(metrics: Metrics) -> None:
+    nothing: dict[str, Any] = {
+        "in_flight": lambda: 0,
+        "held": lambda: 0,
+        "lease_held": lambda: True,
+    }
+    metrics.watch(**nothing)
+    assert "tocsin_clock_offset_seconds" not in values(metrics)
+    metrics.watch(**nothing, clock_offset=lambda: -600.25)
+    assert values(metrics)["tocsin_clock_offset_seconds"] == -600.25
 
 
 def test_two_do_not_share_anything(metrics: Metrics) -> None:

@@ -93,6 +93,9 @@ class TestMetrics:
         await api.create(name="other")
         await api.ask("POST", f"{REPORT}/pause")
         await api.ask("POST", f"{JOBS}/other/trigger", status=202)
+        for incarnation, ttl in (("inc-a", 5_000), ("inc-b", 5_000), ("inc-c", 500)):
+            await api.store.register(build.node(incarnation, ttl=ttl))
+        api.clock.now = (await api.store.nodes())[2].lease_until + 1
         answer = await api.ask("GET", "/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=")
         lines = answer.text.splitlines()
@@ -104,6 +107,8 @@ class TestMetrics:
             'tocsin_capacity_used{limit="jobs"} 2.0',
             'tocsin_capacity_limit{limit="jobs"} 10000.0',
             "tocsin_store_up 1.0",
+            "tocsin_nodes 2.0",
+            "tocsin_lease_held 0.0",
             "tocsin_in_flight 0.0",
             'tocsin_fires_total{state="succeeded"} 0.0',
             'tocsin_build_info{node="node-a",version="0.0.test"} 1.0',
@@ -118,6 +123,7 @@ class TestMetrics:
             text = (await api.ask("GET", "/metrics")).text
         assert "tocsin_store_up 0.0" in text
         assert "tocsin_jobs{" not in text
+        assert "tocsin_nodes" not in text
 
 
 class TestStats:

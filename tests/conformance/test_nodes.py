@@ -54,6 +54,23 @@ async def test_a_registered_node_is_listed_as_it_is(store: Store) -> None:
     assert list(await store.nodes()) == [one]
 
 
+async def test_leases_go_by_the_clock_of_the_store_where_it_has_one(store: Store) -> None:
+    before = await store.time()
+    await store.register(node("inc-a"))
+    (joined,) = await store.nodes()
+    until = await store.renew("inc-a", now=NOW + SECOND, ttl=TTL)
+    after = await store.time()
+    if before is None or after is None:
+        assert (before, after) == (None, None)
+        assert (joined.heartbeat_at, joined.lease_until) == (NOW, NOW + TTL)
+        assert until == NOW + SECOND + TTL
+    else:
+        assert before <= joined.heartbeat_at <= after
+        assert joined.lease_until == joined.heartbeat_at + TTL
+        assert joined.lease_until <= (until or 0) <= after + TTL
+        assert list(await store.revoke_lapsed(now=NOW + HOUR * 10**6, by="inc-b")) == []
+
+
 async def test_nodes_are_listed_by_name_and_start(store: Store) -> None:
     some = [
         replace(node(f"inc-{n}"), name=name, started_at=NOW + start)

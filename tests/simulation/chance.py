@@ -26,7 +26,12 @@ def simulate(seed: int, *, trace: bool = False) -> World:
 
 def build(seed: int, *, trace: bool = False) -> World:
     """The world of a seed, before anything happens in it."""
-    return World(seed, shuffled=random.Random(f"{seed}/shuffled").random() < 0.8, trace=trace)
+    return World(
+        seed,
+        shuffled=random.Random(f"{seed}/shuffled").random() < 0.8,
+        store_clock=random.Random(f"{seed}/store clock").random() < 0.5,
+        trace=trace,
+    )
 
 
 class Chance:
@@ -123,7 +128,10 @@ class Chance:
     async def story(self, _world: World) -> None:
         world, rng = self.world, self.rng
         for host in self.hosts:
-            if len(self.hosts) > 1:
+            if world.store_clock:
+                world.skews[host] = rng.choice((-600_000, -700, 0, 90, 30_000, 3_600_000))
+                world.rates[host] = rng.choice((-150e-6, 0.0, 20e-6, 150e-6))
+            elif len(self.hosts) > 1:
                 world.skews[host] = rng.choice((-40, 0, 0, 25))
             world.start_node(host, **self.options)
         await world.sleep(0.2)
@@ -132,6 +140,9 @@ class Chance:
             await self._create()
         tasks = [asyncio.create_task(self._users(rng.choice((0, 3, 12))))]
         tasks += [asyncio.create_task(one) for one in chaos]
+        if world.store_clock:
+            # That is no trouble at all.
+            tasks += [asyncio.create_task(self._jump_of_one()) for _ in range(rng.randrange(4))]
         await asyncio.gather(*tasks)
         left = world.loop.time() - 1_000.0 - self.length
         if left < 0:
@@ -218,6 +229,11 @@ class Chance:
     async def _jump(self) -> None:
         await self._later()
         self.world.jump(self.rng.choice((-90_000, -7_000, -600, -40, 30, 700, 6_000, 100_000)))
+
+    async def _jump_of_one(self) -> None:
+        await self._later()
+        by = self.rng.choice((-3_600_000, -5_000, -40, 300, 20_000, 900_000))
+        self.world.jump_of(self.rng.choice(self.hosts), by)
 
     async def _outage(self) -> None:
         await self._later()

@@ -23,6 +23,7 @@ READS = frozenset(
         "usage",
         "get_execution",
         "list_executions",
+        "time",
         "nodes",
         "owned",
         "owned_versions",
@@ -101,7 +102,8 @@ class SimStore:
     def __init__(self, world: "World", process: Process) -> None:
         self._world = world
         self._process = process
-        self._inner = MemoryStore(world.state)
+        clock = world.store_now if world.store_clock else None
+        self._inner = MemoryStore(world.state, clock=clock)
 
     async def _run(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         world, process, faults = self._world, self._process, self._world.faults

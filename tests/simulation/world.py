@@ -19,6 +19,7 @@ from tocsin.domain.execution import ErrorKind, Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job
 from tocsin.domain.settle import void
+from tocsin.engine.clock import LEAN, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.meter import NoMeter
 from tocsin.services.definitions import JobDefaults
@@ -38,7 +39,9 @@ SETTLES_WITHIN = 1_200.0
 
 
 class SimClock:
-    """The clocks of one node: true time, plus an error that jumps."""
+    """The clocks of one machine: true time at a rate of its own, plus an error that jumps."""
+
+    ready = True
 
     def __init__(self, world: "World", host: str) -> None:
         self._world = world
@@ -46,10 +49,49 @@ class SimClock:
 
     def now(self) -> Millis:
         world = self._world
-        return world.now() + world.wall_error + world.skews.get(self._host, 0)
+        common = 0 if world.store_clock else world.wall_error
+        return world.instant(self.monotonic()) + common + world.skews.get(self._host, 0)
 
     def monotonic(self) -> float:
-        return self._world.loop.time()
+        return self._world.loop.time() * (1 + self._world.rates.get(self._host, 0.0))
+
+
+class SimSharedClock(SharedClock):
+    """The clock of one node that goes by the store's; the world knows how right it is."""
+
+    def __init__(self, world: "World", host: str) -> None:
+        super().__init__(SimClock(world, host))
+        self._world = world
+        self.worst_lead = 0.0
+        """How far ahead of the store's it may have been at most while it was ready."""
+        self.latest: Millis = 0
+        """The latest instant that it has shown before it was set back."""
+        self.unsure_since = float("-inf")
+        """When a sample last proved it wrong, or since ever."""
+
+    def learn(self, *, asked_at: float, store_time: Millis, answered_at: float) -> float:
+        was_ready = self.ready
+        if was_ready:
+            self.latest = max(self.latest, self.now())
+            self._note_lead()
+        moved = super().learn(asked_at=asked_at, store_time=store_time, answered_at=answered_at)
+        if self.ready:
+            self._note_lead()
+            self.check()
+        elif was_ready:
+            self.unsure_since = self._world.loop.time()
+        return moved
+
+    def _note_lead(self) -> None:
+        half = (self._high - self._low) / 2
+        lead = self.error_ms - 2 * min(half, LEAN)
+        self.worst_lead = max(self.worst_lead, lead)
+
+    def check(self) -> None:
+        """It must be as right as it says."""
+        off = abs(self.now() - self._world.store_now())
+        if self.ready and not self._world.jumped and off > self.error_ms + 1:
+            self._world.violate(f"a clock is off by {off} ms, it admits {self.error_ms:.3f}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -72,7 +114,7 @@ class SimNode(Process):
         super().__init__(world.loop, name)
         self.world = world
         self.options = EngineOptions(node_name=name, **options)
-        self.clock = SimClock(world, name)
+        self.clock = SimSharedClock(world, name) if world.store_clock else SimClock(world, name)
         self.store = SimStore(world, self)
         self.bus = Bus()
         self.stopped = False
@@ -82,8 +124,7 @@ class SimNode(Process):
         self.known_jobs: dict[str, tuple[Job, float]] = {}
         self.number = world.next_number("node")
         self._new_ids = 0
-        self.latest_wall: Millis = 0
-        """The latest instant that its clock has shown before it was set back."""
+        self._latest: Millis = 0
         self.open_calls: dict[int, int] = {}
         """Calls under way by lane."""
 
@@ -118,6 +159,16 @@ class SimNode(Process):
     @property
     def incarnation(self) -> str:
         return self.engine.lease.incarnation
+
+    @property
+    def latest_wall(self) -> Millis:
+        """The latest instant that its clock has shown before it was set back."""
+        of_clock = self.clock.latest if isinstance(self.clock, SimSharedClock) else 0
+        return max(self._latest, of_clock)
+
+    def note_latest(self) -> None:
+        """Its clock is about to be set."""
+        self._latest = max(self._latest, self.clock.now())
 
     async def stop(self) -> None:
         """Let it leave as on SIGTERM, and end the process."""
@@ -155,8 +206,17 @@ class World:
     rest at the end.
     """
 
-    def __init__(self, seed: int = 0, *, shuffled: bool = False, trace: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        shuffled: bool = False,
+        trace: bool = False,
+        store_clock: bool = False,
+    ) -> None:
         self.seed = seed
+        self.store_clock = store_clock
+        """Whether the store has a clock, which the nodes go by instead of their own."""
         self.rng = self.random("world")
         self.loop = VirtualLoop(self.random("order") if shuffled else None)
         self.state = SimState(self._committed)
@@ -166,11 +226,14 @@ class World:
         self.receiver = Receiver()
         self.nodes: list[SimNode] = []
         self.wall_error: Millis = 0
-        """How far the wall clock of all nodes has jumped."""
+        """How far the clock that all nodes go by has jumped: the store's, or their walls."""
         self.skews: dict[str, Millis] = {}
-        """How far each node's clock is beside the common one: little, because it is measured."""
+        """How far the wall clock of each machine is beside the common one: little where it
+        matters, any amount where the store has a clock."""
+        self.rates: dict[str, float] = {}
+        """By what part the clocks of each machine go too fast."""
         self.jumped = False
-        """Whether a wall clock ever jumped."""
+        """Whether the clock that nodes go by ever jumped."""
         self.incarnations: dict[str, Incarnation] = {}
         self.commits: list[Commit] = []
         self.history: dict[str, list[tuple[Commit, Execution]]] = {}
@@ -210,7 +273,15 @@ class World:
 
     def now(self) -> Millis:
         """True wall-clock time."""
-        return EPOCH + int(self.loop.time() * 1_000 + 1e-6)
+        return self.instant(self.loop.time())
+
+    def instant(self, at: float) -> Millis:
+        """The true wall-clock time at a virtual second."""
+        return EPOCH + int(at * 1_000 + 1e-6)
+
+    def store_now(self) -> Millis:
+        """The time that all nodes agree on."""
+        return self.now() + self.wall_error
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -224,12 +295,18 @@ class World:
             await asyncio.sleep(0.001)
 
     def jump(self, by: Millis) -> None:
-        """Set the wall clock, for all nodes: those on one database agree on the time."""
+        """Set the clock that all nodes go by: those on one database agree on the time."""
         self.jumped, self.calm = True, False
         for node in self.living:
-            node.latest_wall = max(node.latest_wall, node.clock.now())
+            node.note_latest()
         self.wall_error += by
         self.note("clock jumped", by)
+
+    def jump_of(self, host: str, by: Millis) -> None:
+        """Set the wall clock of one machine, where nodes go by the store's."""
+        assert self.store_clock
+        self.skews[host] = self.skews.get(host, 0) + by
+        self.note("wall clock jumped", host, by)
 
     # --- nodes
 
@@ -284,8 +361,14 @@ class World:
     def store_asked(self, process: Process, method: str, args: tuple[Any, ...]) -> None:
         assert isinstance(process, SimNode)
         self.check_limits(process)
-        if method == "claim":
-            self.claims_asked += 1
+        if method in {"claim", "rescue", "revoke_lapsed"}:
+            self.claims_asked += method == "claim"
+            if isinstance(process.clock, SimSharedClock):
+                process.clock.check()
+                # (A step of several requests may have begun when it was sure.)
+                unsure_for = self.loop.time() - process.clock.unsure_since
+                if not process.clock.ready and unsure_for > 10:
+                    self.violate(f"{process.name} asks to {method} without knowing the time")
         elif method == "register":
             self.incarnations[args[0].incarnation] = Incarnation(node=process)
 
@@ -393,6 +476,10 @@ class World:
         latest = max(call.left_wall, node.latest_wall)
         if latest < leaves_at:
             self.violate(f"a call leaves {leaves_at - latest} ms early", call)
+        if isinstance(node.clock, SimSharedClock) and not self.jumped:
+            early = leaves_at - self.store_now()
+            if early > node.clock.worst_lead + 1:
+                self.violate(f"a call leaves {early} ms early by the store's clock", call)
         known_over = node.known_over.get(call.execution_id)
         if known_over is not None:
             self.violate(f"{node.name} had heard at {known_over:.3f} that it is over", call)

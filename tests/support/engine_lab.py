@@ -41,6 +41,7 @@ class ManualClock:
     def __init__(self, *, follows: bool = False) -> None:
         self.wall: Millis = NOW
         self.seconds = 50.0
+        self.ready = True
         self._follows = follows
 
     def _passed(self) -> float:

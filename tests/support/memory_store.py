@@ -24,7 +24,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 import orjson
@@ -158,7 +158,7 @@ class MemoryState:
 
 
 class MemoryStore:
-    """A ``Store`` over a ``MemoryState``."""
+    """A ``Store`` over a ``MemoryState``; with ``clock`` it has a time of its own."""
 
     def __init__(
         self,
@@ -166,10 +166,12 @@ class MemoryStore:
         *,
         before: Hook | None = None,
         after: Hook | None = None,
+        clock: Callable[[], Millis] | None = None,
     ) -> None:
         self.state = MemoryState() if state is None else state
         self._before = before
         self._after = after
+        self._clock = clock
 
     @asynccontextmanager
     async def _transaction(self, method: str) -> AsyncIterator[MemoryState]:
@@ -403,8 +405,25 @@ class MemoryStore:
 
     # --- engine
 
+    async def time(self) -> Millis | None:
+        async with self._transaction("time"):
+            return self._own(None)
+
+    @overload
+    def _own(self, now: Millis) -> Millis: ...
+
+    @overload
+    def _own(self, now: None) -> Millis | None: ...
+
+    def _own(self, now: Millis | None) -> Millis | None:
+        """What a lease goes by: the store's own clock, where it has one."""
+        return now if self._clock is None else self._clock()
+
     async def register(self, node: Node) -> None:
         async with self._transaction("register") as state:
+            joined = self._own(node.heartbeat_at)
+            length = node.lease_until - node.heartbeat_at
+            node = replace(node, heartbeat_at=joined, lease_until=joined + length)
             state.put(state.nodes, node.incarnation, node)
 
     async def renew(
@@ -414,6 +433,7 @@ class MemoryStore:
             node = state.nodes.get(incarnation)
             if node is None:
                 return None
+            now = self._own(now)
             renewed = replace(node, heartbeat_at=now, lease_until=now + ttl, load=deepcopy(load))
             state.put(state.nodes, incarnation, renewed)
             return renewed.lease_until
@@ -428,6 +448,7 @@ class MemoryStore:
 
     async def revoke_lapsed(self, *, now: Millis, by: str) -> Sequence[Node]:
         async with self._transaction("revoke_lapsed") as state:
+            now = self._own(now)
             lapsed = [
                 node
                 for node in state.nodes.values()

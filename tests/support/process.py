@@ -79,7 +79,7 @@ def tocsin_command() -> list[str]:
     return [str(program)] if program.exists() else [sys.executable, "-m", "tocsin.cli.main"]
 
 
-def _die_together() -> list[str]:
+def die_together() -> list[str]:
     """A prefix of commands, so that no orphan outlives a test run that is itself killed."""
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
@@ -131,7 +131,7 @@ class Tocsin:
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_die_together(), *self.prefix, *self.command()],
+                [*die_together(), *self.prefix, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -149,13 +149,17 @@ class Tocsin:
             *tocsin_command(),
             "serve",
             "--database",
-            f"sqlite:///{self.database}",
+            self.database_url(),
             "--port",
             "0",
             "--log-format",
             "json",
             *self.options,
         ]
+
+    def database_url(self) -> str:
+        """Its database, as the command line takes it."""
+        return f"sqlite:///{self.database}"
 
     def run_to_end(self, *, timeout: float = PATIENCE) -> Ended:
         """Start a process that is expected to end by itself."""

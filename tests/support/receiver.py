@@ -43,6 +43,7 @@ LOGGED = (
     b"tocsin-job-id",
     b"tocsin-job-name",
     b"tocsin-fire-time",
+    b"idempotency-key",
 )
 """The headers that are logged, in the order of their columns."""
 
@@ -65,6 +66,8 @@ class Arrival(NamedTuple):
     job_name: str
     fire_time: str
     path: str
+    key: str = ""
+    """Its ``Idempotency-Key``."""
 
     @property
     def fire_ms(self) -> int:
@@ -76,11 +79,11 @@ def read_log(path: Path) -> Iterator[Arrival]:
     """The arrivals in a log, in their order."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            at, execution_id, attempt, job_id, job_name, fire_time, where = line.rstrip("\n").split(
-                "\t"
-            )
+            at, execution_id, attempt, job_id, job_name, fire_time, key, where = line.rstrip(
+                "\n"
+            ).split("\t")
             yield Arrival(
-                int(at), execution_id, int(attempt or 0), job_id, job_name, fire_time, where
+                int(at), execution_id, int(attempt or 0), job_id, job_name, fire_time, where, key
             )
 
 

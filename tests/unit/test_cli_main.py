@@ -16,7 +16,8 @@ api = api_fixture
 def test_help_names_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("serve", "migrate", "config", "version", "jobs", "executions", "status"):
+    names = ("serve", "migrate", "config", "version", "jobs", "executions", "nodes", "status")
+    for command in names:
         assert f" {command} " in shown
     assert "Exit codes: 0 done" in shown
 

@@ -12,9 +12,11 @@ from tests.support.scale import examples
 from tests.support.strategies import attempts, specs
 
 from tocsin.domain.codec import (
+    SPEC_START,
     attempts_from_json,
     attempts_to_json,
     spec_from_json,
+    spec_text,
     spec_to_json,
 )
 from tocsin.domain.codes import CodeRule
@@ -34,6 +36,14 @@ def test_a_definition_survives_the_way_through_json(definition: JobSpec) -> None
 def test_a_definition_read_back_is_written_the_same(definition: JobSpec) -> None:
     written = spec_to_json(definition)
     assert spec_to_json(spec_from_json(written)) == written
+
+
+@given(specs)
+@examples(50)
+def test_the_text_of_a_definition_begins_with_its_schedule(definition: JobSpec) -> None:
+    text = spec_text(definition)
+    assert text.startswith(SPEC_START)
+    assert orjson.loads(text) == orjson.loads(orjson.dumps(spec_to_json(definition)))
 
 
 @given(st.lists(attempts, max_size=3))

@@ -202,6 +202,47 @@ def test_a_lease_that_ends_between_the_slot_and_the_call_stops_the_call() -> Non
     play(story)
 
 
+def test_a_loop_that_starved_past_the_end_of_the_lease_starts_no_call() -> None:
+    """Its timers are late, and the first thing that runs is the one that would call."""
+
+    async def story() -> None:
+        bench = Bench(follows=True)
+        bench.begin()
+        some = [claim(JOB, NOW + after, salt=str(after)) for after in (300, 1_000, 4_000, 8_000)]
+        await bench.hold(*some)
+        await asyncio.sleep(0.4)
+        assert bench.caller.ids == ids(some[:1])
+        bench.clock.pass_by(4_200)
+        await asyncio.sleep(0.7)
+        assert bench.caller.ids == ids(some[:1])
+        assert [stage(bench, one) for one in ids(some[1:3])] == [Stage.READY] * 2
+        assert bench.dispatcher.in_flight == 1, "what is under way goes on"
+        bench.lease.renewed(bench.clock.monotonic())
+        bench.dispatcher.pump()
+        await turns()
+        assert bench.caller.ids == ids(some[:3])
+
+    play(story)
+
+
+def test_a_clock_that_is_corrected_sets_the_timer_anew() -> None:
+    async def story() -> None:
+        bench = Bench(follows=True)
+        bench.begin()
+        one, two = claim(JOB, NOW + 3_000, salt="1"), claim(JOB, NOW + 9_000, salt="2")
+        await bench.hold(one, two)
+        bench.clock.wall += 2_000
+        bench.dispatcher.clock_moved()
+        await asyncio.sleep(1.001)
+        assert bench.caller.ids == ids([one])
+        bench.clock.wall += 6_500
+        bench.dispatcher.clock_moved()
+        await turns()
+        assert bench.caller.ids == ids([one, two])
+
+    play(story)
+
+
 def test_abandoning_drops_everything_without_a_result() -> None:
     async def story() -> None:
         bench = Bench(max_in_flight=2, max_per_lane=2)

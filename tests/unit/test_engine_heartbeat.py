@@ -12,6 +12,7 @@ from tocsin.domain.execution import Reason
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import plan_fires
 from tocsin.engine.heartbeat import Heartbeat
+from tocsin.engine.timekeeper import Timekeeper
 from tocsin.store.port import Claim, Node
 
 TTL = 5_000
@@ -31,6 +32,9 @@ class Beating(Bench):
             lease=self.lease,
             dispatcher=self.dispatcher,
             clock=self.clock,
+            timekeeper=Timekeeper(
+                store=self.store, clock=self.clock, on_moved=self.dispatcher.clock_moved
+            ),
             ttl=TTL,
             interval=1_000,
             introduce=self._introduce,
@@ -159,5 +163,23 @@ def test_a_long_call_that_was_ended_elsewhere_is_aborted() -> None:
         await turns()
         assert bench.caller.aborted == [ended.execution.id]
         assert other.execution.id not in bench.caller.aborted
+
+    play(story)
+
+
+def test_a_node_joins_only_where_it_knows_the_time_but_keeps_the_lease_that_it_has() -> None:
+    async def story() -> None:
+        bench = Beating()
+        bench.clock.ready = False
+        await bench.beat()
+        assert (bench.lease.incarnation, bench.store.state.nodes) == ("", {})
+        bench.clock.ready = True
+        await bench.beat()
+        assert bench.lease.held
+        bench.clock.ready = False
+        for _ in range(3):
+            bench.clock.pass_by(4_000)
+            await bench.beat()
+            assert bench.lease.held
 
     play(story)

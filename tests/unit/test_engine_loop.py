@@ -89,3 +89,20 @@ def test_a_bug_is_logged_each_time() -> None:
         for _ in range(2):
             troubles.failed(ZeroDivisionError())
     assert [entry["event"] for entry in logs] == ["loop.failed"] * 2
+
+
+def test_an_interval_that_varies_is_asked_for_after_each_step() -> None:
+    times: list[float] = []
+
+    async def step() -> None:
+        times.append(asyncio.get_running_loop().time() - 1_000.0)
+
+    async def story() -> None:
+        task = asyncio.create_task(
+            every(lambda: float(len(times)), step, Troubles("test", NoMeter()), on_revoked=print)
+        )
+        await asyncio.sleep(7)
+        task.cancel()
+
+    play(story)
+    assert times == [0, 1, 3, 6]

@@ -133,6 +133,29 @@ def test_a_node_without_a_lease_says_that_it_does_not_fire() -> None:
     play(story)
 
 
+def test_a_node_tells_with_each_heartbeat_what_it_has_on_hand() -> None:
+    async def story() -> None:
+        whole = Whole()
+        incarnation = await whole.join()
+        first, second, third = many(target_job("j"), 3, NOW)
+        whole.engine.dispatcher.hold([first, second, third])
+        await turns()
+        whole.caller.succeed(first.execution.id)
+        await turns()
+        await whole.join()
+        said = whole.store.state.nodes[incarnation].load
+        assert isinstance(said, dict)
+        assert {
+            "held": 3,
+            "max_held": 20_000,
+            "in_flight": 2,
+            "max_in_flight": 1_000,
+            "waiting_results": 1,
+        }.items() <= said.items()
+
+    play(story)
+
+
 def test_a_node_that_was_stopped_hears_nothing_any_more() -> None:
     async def story() -> None:
         whole = Whole()

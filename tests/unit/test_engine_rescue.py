@@ -1,5 +1,6 @@
 """Taking over from the dead."""
 
+import pytest
 from tests.support.build import NO_LIMITS, NOW, claim_request, new_job, node
 from tests.support.engine_lab import INCARNATION, ManualClock, kinds, play, target_job
 from tests.support.memory_store import MemoryStore
@@ -27,7 +28,14 @@ class Ward:
                 len(news.executions) if isinstance(news, ExecutionsChanged) else 0
             )
         )
-        self.rescue = Rescue(store=self.store, lease=self.lease, bus=self.bus, meter=NoMeter())
+        self.rescue = Rescue(
+            store=self.store,
+            lease=self.lease,
+            clock=self.clock,
+            bus=self.bus,
+            meter=NoMeter(),
+            interval=1_000,
+        )
 
     async def dead(self, claims: int = 1) -> None:
         """A node claims something and is not heard of again."""
@@ -114,5 +122,41 @@ def test_many_are_rescued_in_batches() -> None:
         await ward.alive(6)
         assert await ward.step() == rescue_module.BATCH + 200
         assert ward.told == [rescue_module.BATCH, 200]
+
+    play(story)
+
+
+def test_a_node_that_does_not_know_the_time_keeps_its_hands_off() -> None:
+    async def story() -> None:
+        ward = Ward()
+        await ward.dead()
+        await ward.alive(6)
+        ward.clock.ready = False
+        assert await ward.step() == 0
+        assert "inc-dead" in ward.store.state.nodes
+
+    play(story)
+
+
+def test_it_looks_again_when_the_next_lease_ends() -> None:
+    async def story() -> None:
+        ward = Ward()
+        await ward.alive(1)
+        assert ward.rescue.pause == 0.25, "it may revoke soon"
+        await ward.alive(5)
+        await ward.step()
+        assert ward.rescue.pause == 1.0, "there is nobody else"
+        await ward.store.register(node("inc-other", now=ward.clock.now() - 3_500))
+        await ward.step()
+        assert ward.rescue.pause == 1.0, "it ends later than that"
+        ward.clock.pass_by(700)
+        assert ward.rescue.pause == pytest.approx(0.801)
+        ward.clock.pass_by(790)
+        assert ward.rescue.pause == 0.1, "it does not spin"
+        ward.clock.pass_by(60)
+        ward.lease.renewed(ward.clock.monotonic())
+        await ward.step()
+        assert "inc-other" not in ward.store.state.nodes
+        assert ward.rescue.pause == 1.0
 
     play(story)

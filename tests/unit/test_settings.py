@@ -103,7 +103,7 @@ def test_settings_that_contradict_each_other_are_named_as_options() -> None:
 
 
 def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "pw" not in hide_password("postgresql://user:pw@host/db")
+    assert "pw" not in hide_password("postgresql://user:pw@host/db?password=pw&x=1")
     assert hide_password("sqlite:////var/x.db") == "sqlite:////var/x.db"
     secret = next(setting for setting in settings_catalogue() if setting.secret)
     assert secret.name == "bootstrap_key"

@@ -6,7 +6,7 @@ from tocsin.api import problems
 from tocsin.api.context import ApiContext
 from tocsin.api.middleware import RequestLog
 from tocsin.api.openapi import document
-from tocsin.api.routes import demo, docs, events, executions, jobs, schedules, system
+from tocsin.api.routes import cluster, demo, docs, events, executions, jobs, schedules, system
 from tocsin.api.routing import Route
 
 _DESCRIPTION = """Tocsin calls HTTP endpoints on time, and keeps what happened.
@@ -32,7 +32,7 @@ def create_api(context: ApiContext) -> FastAPI:
             {"name": "jobs", "description": "Definitions: what is called, and when."},
             {"name": "executions", "description": "What happened, one per fire time."},
             {"name": "schedules", "description": "What a schedule calls for."},
-            {"name": "system", "description": "Health, figures and events."},
+            {"name": "system", "description": "Health, figures, nodes and events."},
         ],
     )
     app.router.route_class = Route
@@ -43,6 +43,7 @@ def create_api(context: ApiContext) -> FastAPI:
     executions.add_routes(app, context)
     events.add_routes(app, context)
     system.add_routes(app, context)
+    cluster.add_routes(app, context)
     if context.demo:
         demo.add_routes(app, context)
     docs.add_routes(app)

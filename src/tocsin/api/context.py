@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from tocsin.api.eventlog import EventLog
 from tocsin.domain.instant import Millis
+from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
 from tocsin.services.jobs import JobService
 from tocsin.services.stats import StatsService
@@ -41,6 +42,7 @@ class ApiContext:
     jobs: JobService
     executions: ExecutionService
     stats: StatsService
+    cluster: ClusterService
     events: EventLog
     metrics: Metrics
     readiness: Readiness

@@ -16,7 +16,15 @@ import orjson
 
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import format_instant
-from tocsin.store.bus import Bus, CallStarted, ExecutionsChanged, JobsChanged, News
+from tocsin.store.bus import (
+    Bus,
+    CallStarted,
+    ExecutionsChanged,
+    JobsChanged,
+    News,
+    NewsLost,
+    WorkDue,
+)
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection."""
@@ -43,6 +51,7 @@ TYPES = (*JOB_TYPES, *EXECUTION_TYPES)
 Row: TypeAlias = tuple[Any, ...]
 
 _STARTED = "execution.started"
+_RESET = "reset"
 _SHARED = 100
 
 
@@ -88,7 +97,10 @@ class _Batch:
     def events(self) -> list[_Event]:
         """The events, written at the first time of asking and then kept for other readers."""
         if self._events is None:
-            render = _job_event if self._kind.startswith("job.") else _execution_event
+            if self._kind == _RESET:
+                render = _reset_event
+            else:
+                render = _job_event if self._kind.startswith("job.") else _execution_event
             self._events = [render(self._kind, row) for row in self._rows]
         return self._events
 
@@ -108,12 +120,19 @@ class EventLog:
         self._wakers: set[asyncio.Event] = set()
         self._closed = False
         self._stop = bus.listen(self._hear)
+        self.on_reader: Callable[[], None] = lambda: None
+        """Called before a reader begins, so that the news of other nodes is asked for."""
 
     def close(self) -> None:
         """End every reader; a server that stops does not wait for them then."""
         self._stop()
         self._closed = True
         self._wake()
+
+    @property
+    def readers(self) -> int:
+        """How many are reading."""
+        return len(self._wakers)
 
     @property
     def full(self) -> bool:
@@ -135,6 +154,10 @@ class EventLog:
             case JobsChanged(change=change, jobs=jobs):
                 if jobs:
                     self._add(f"job.{change}", [_JOB_ROW(job) for job in jobs])
+            case NewsLost():
+                self._add(_RESET, [(f"{self._incarnation}-{self._next}",)])
+            case WorkDue():
+                pass
             case _:
                 assert_never(news)
 
@@ -182,10 +205,12 @@ class EventLog:
 
         From the event after ``last_event_id``, or from now on. Where that id is not known any
         more, and where a reader is so slow that what it has not read is gone, it is told to
-        ``reset``; then one goes on from the present, and the slow one's stream ends.
+        ``reset``; then one goes on from the present, and the slow one's stream ends. Readers are
+        also told so where news of other nodes was lost on the way here.
         """
         waker = asyncio.Event()
         self._wakers.add(waker)
+        self.on_reader()
         try:
             position = self._position(last_event_id)
             yield b"retry: 2000\n\n"
@@ -248,6 +273,8 @@ async def _set_within(waker: asyncio.Event, seconds: float) -> bool:
 
 
 def _fits(event: _Event, wanted: Wanted) -> bool:
+    if event.kind == _RESET:
+        return True
     if wanted.job is not None and wanted.job not in {event.job_id, event.job_name}:
         return False
     return wanted.types is None or event.kind in wanted.types
@@ -287,6 +314,12 @@ def _row_of(execution: Execution) -> Row:
         last.error_kind,
         last.error,
     )
+
+
+def _reset_event(kind: str, row: Row) -> _Event:
+    """News of other nodes was lost: what a reader shows may be behind."""
+    data = {"reason": "news_lost", "last_event_id": row[0]}
+    return _Event(kind, "", "", orjson.dumps(data))
 
 
 def _job_event(kind: str, row: Row) -> _Event:

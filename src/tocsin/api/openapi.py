@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from tocsin.api import schemas
+from tocsin.api import cluster, schemas
 from tocsin.api.problems import MEDIA_TYPE
 from tocsin.services import shapes
 
@@ -31,6 +31,7 @@ _OUTPUTS: tuple[Any, ...] = (
     schemas.ExecutionPage,
     schemas.PreviewOut,
     schemas.StatsOut,
+    cluster.ClusterOut,
     schemas.HealthOut,
     schemas.ReadyOut,
     schemas.EchoOut,
@@ -64,6 +65,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "BatchIn": {"jobs": [_JOB, {"schedule": {"every": "15m"}, "target": {"log": "tick"}}]},
     "TriggerIn": {"body": {"report": "by hand"}},
     "PreviewIn": {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}, "count": 5},
+    "ClusterOut": cluster.EXAMPLE,
 }
 """For people to start from, and for schemathesis to get in with."""
 
@@ -100,7 +102,10 @@ def answers(
     for code, text in {status: description, **(also or {})}.items():
         found[code] = {"description": text}
         if shape is not None:
-            found[code]["content"] = {"application/json": {"schema": ref(shape)}}
+            content: dict[str, Any] = {"schema": ref(shape)}
+            if shape in _EXAMPLES:
+                content["example"] = _EXAMPLES[shape]
+            found[code]["content"] = {"application/json": content}
         if headers:
             found[code]["headers"] = dict(headers)
     for code in sorted({*problems, 422, 503} - {status}):

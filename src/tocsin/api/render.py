@@ -1,6 +1,6 @@
 """The domain as JSON values in the shapes of ``schemas``."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -18,7 +18,7 @@ from tocsin.api.schemas import (
     PreviewOut,
     StatsOut,
 )
-from tocsin.domain.codec import attempts_to_json, spec_to_json
+from tocsin.domain.codec import SPEC_START, attempts_to_json, spec_to_json
 from tocsin.domain.duration import format_duration
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import MINUTE, Millis, format_instant
@@ -43,21 +43,37 @@ def job_json(view: JobView) -> JobOut:
     job = view.job
     shown = spec_to_json(job.spec)
     shown["schedule"]["description"] = _describe(job.spec.schedule)
-    last = view.last_execution
-    return cast(
-        "JobOut",
-        {
-            "id": job.id,
-            "name": job.name,
-            **shown,
-            "status": job.status.value,
-            "version": job.version,
-            "created_at": format_instant(job.created_at),
-            "updated_at": format_instant(job.updated_at),
-            "next_fire_at": _instant(view.next_fire_at),
-            "last_execution": None if last is None else summary_json(last),
-        },
-    )
+    return cast("JobOut", {"id": job.id, "name": job.name, **shown, **_state_of(view)})
+
+
+def job_bytes(view: JobView, written: str | None) -> bytes:
+    """A job as JSON; ``written`` is its ``spec_text``, where that is at hand.
+
+    To write definitions again would be most of the cost of a batch's answer, so the rest is put
+    around what is there.
+    """
+    job = view.job
+    if written is None:
+        return dumps(job_json(view))
+    described = {"description": _describe(job.spec.schedule)}
+    start = dumps({"id": job.id, "name": job.name, "schedule": described})[: -len("}}")]
+    definition = written[len(SPEC_START) : -len("}")].encode()
+    return b"%b,%b,%b" % (start, definition, dumps(_state_of(view))[len("{") :])
+
+
+def _state_of(view: JobView) -> dict[str, object]:
+    """What a job has beside its names and its definition."""
+    job, last = view.job, view.last_execution
+    created = format_instant(job.created_at)
+    changed = job.updated_at != job.created_at
+    return {
+        "status": job.status,
+        "version": job.version,
+        "created_at": created,
+        "updated_at": format_instant(job.updated_at) if changed else created,
+        "next_fire_at": _instant(view.next_fire_at),
+        "last_execution": None if last is None else summary_json(last),
+    }
 
 
 # Many jobs share a schedule, and a list of jobs describes each.
@@ -224,11 +240,6 @@ def job_stats_json(figures: JobFigures, window: Millis) -> JobStatsOut:
 def items_json(shown: Iterable[object], next_cursor: str | None) -> dict[str, object]:
     """A page of a list."""
     return {"items": list(shown), "next_cursor": next_cursor}
-
-
-def jobs_bytes(views: Sequence[JobView]) -> bytes:
-    """Jobs as JSON, separated by commas, to be put into a list."""
-    return dumps([job_json(view) for view in views])[1:-1]
 
 
 def _ratio(succeeded: int, failed: int) -> float | None:

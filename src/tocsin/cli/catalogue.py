@@ -121,8 +121,9 @@ def shown_value(setting: Setting, value: Any) -> str:
 
 
 def hide_password(text: str) -> str:
-    """The same text with the password of a URL masked."""
-    return re.sub(r"(?<=://)([^:/@\s]*):[^@\s]*@", r"\1:********@", text)
+    """The same text with the passwords of a URL masked, before its host and in its query."""
+    before = re.sub(r"(?<=://)([^:/@\s]*):[^@\s]*@", r"\1:********@", text)
+    return re.sub(r"(?i)(?<=password=)[^&\s]+", "********", before)
 
 
 def sized(size: int) -> str:

@@ -26,6 +26,8 @@ STATE_STYLES = {
     "cancelled": "magenta",
     "pending": "cyan",
     "claimed": "cyan",
+    "held": "green",
+    "lapsed": "bold red",
     "active": "green",
     "paused": "yellow",
     "completed": "dim",

@@ -1,11 +1,14 @@
 """``tocsin status``: a server at a glance."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tocsin.cli.failure import ExitCode
 from tocsin.cli.parameters import DEFAULT_SERVER, AsJson, Server
+
+if TYPE_CHECKING:
+    from tocsin.cli.client import Client
 
 
 def status(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
@@ -21,17 +24,43 @@ def status(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
         except ValueError:
             readiness = {}
         stats = client.get("/stats")
+        cluster = _cluster(client)
         address = client.server
     if as_json:
-        print_json({"server": address, "ready": ready, "readiness": readiness, "stats": stats})
+        print_json(
+            {
+                "server": address,
+                "ready": ready,
+                "readiness": readiness,
+                "stats": stats,
+                "cluster": cluster,
+            }
+        )
     else:
-        _print_status(address, ready, readiness, stats)
+        _print_status(address, ready, readiness, stats, cluster)
     if not ready:
         raise typer.Exit(int(ExitCode.FAILED))
 
 
+def _cluster(client: "Client") -> dict[str, Any]:
+    """The nodes; empty where the server is of a version that does not show them."""
+    from tocsin.cli.client import ServerRefused
+
+    try:
+        found: dict[str, Any] = client.get("/cluster")
+    except ServerRefused as error:
+        if error.status != 404:
+            raise
+        return {}
+    return found
+
+
 def _print_status(
-    address: str, ready: bool, readiness: dict[str, Any], stats: dict[str, Any]
+    address: str,
+    ready: bool,
+    readiness: dict[str, Any],
+    stats: dict[str, Any],
+    cluster: dict[str, Any],
 ) -> None:
     from rich.text import Text
 
@@ -45,6 +74,8 @@ def _print_status(
     for check in readiness.get("checks") or ():
         if not check.get("ok"):
             table.add("", Text(f"{check.get('name')}: {check.get('detail')}", style="red"))
+    if leases := (cluster.get("totals") or {}).get("leases"):
+        table.add("Nodes", _counts(leases, state))
     table.add("Jobs", _counts(stats.get("jobs") or {}, state))
     executions = dict(stats.get("executions") or {})
     live = {name: executions.pop(name) for name in ("pending", "claimed") if name in executions}

@@ -4,8 +4,11 @@ Reading trusts its input: it was written by ``*_to_json``. Whatever people send 
 API before it gets here.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
+
+import orjson
 
 from tocsin.domain.codes import CodeRule
 from tocsin.domain.duration import format_duration, parse_duration
@@ -33,12 +36,32 @@ BODY_FIELDS = {
 }
 """The field of a target that holds each kind of body."""
 
+SPEC_START: Final = '{"schedule":{'
+"""How the text of a definition begins, so that whoever shows it can add to the schedule."""
+
+
+def json_text(value: Any) -> str:
+    """JSON that every database can store as text.
+
+    orjson refuses integers beyond 64 bits and lone surrogates. Both are legal in JSON; the
+    standard library writes the latter as escapes, that is as plain ASCII.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"))
+
+
+def spec_text(spec: JobSpec) -> str:
+    """``spec_to_json`` as text; begins with ``SPEC_START``."""
+    return json_text(spec_to_json(spec))
+
 
 def spec_to_json(spec: JobSpec) -> dict[str, Any]:
     """A definition in the shape of the API, every default written out."""
     return {
-        "description": spec.description,
         "schedule": spec.schedule.to_json(),
+        "description": spec.description,
         "target": _target_to_json(spec.target),
         "retry": {
             "max_attempts": spec.retry.max_attempts,

@@ -220,6 +220,14 @@ class Dispatcher:
 
     # --- calls
 
+    def clock_moved(self) -> None:
+        """Wait anew for the next instant: the timer was set by a clock that was corrected since."""
+        self._timer_for = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.pump()
+
     def pump(self) -> None:
         """Start whatever may start now."""
         now = self._clock.now()

@@ -21,7 +21,8 @@ from tocsin.engine.meter import Meter
 from tocsin.engine.recorder import Recorder
 from tocsin.engine.rescue import Rescue
 from tocsin.engine.retention import Retention
-from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged, News
+from tocsin.engine.timekeeper import Timekeeper
+from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged, News, WorkDue
 from tocsin.store.port import Node, Store
 
 log = structlog.stdlib.get_logger("tocsin.engine")
@@ -67,7 +68,7 @@ class Engine:
         self._options = options
         self._new_id = new_id
         self._meter = meter
-        self._started_at = clock.now()
+        self._started_at: Millis | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.lease = Lease(clock=clock, ttl=options.lease_ttl)
         self.recorder = Recorder(store=store, lease=self.lease, clock=clock, bus=bus, meter=meter)
@@ -93,16 +94,25 @@ class Engine:
             poll=options.poll,
             adopt_interval=options.adopt_interval,
         )
+        self.timekeeper = Timekeeper(store=store, clock=clock, on_moved=self.dispatcher.clock_moved)
         self.heartbeat = Heartbeat(
             store=store,
             lease=self.lease,
             dispatcher=self.dispatcher,
             clock=clock,
+            timekeeper=self.timekeeper,
             ttl=options.lease_ttl,
             interval=options.heartbeat_interval,
             introduce=self._introduce,
         )
-        self.rescue = Rescue(store=store, lease=self.lease, bus=bus, meter=meter)
+        self.rescue = Rescue(
+            store=store,
+            lease=self.lease,
+            clock=clock,
+            bus=bus,
+            meter=meter,
+            interval=options.heartbeat_interval,
+        )
         self.retention = Retention(store=store, keep=options.retention)
         self.recorder.forget = self.dispatcher.forget
         self.recorder.on_revoked = self.fire.on_revoked = self._revoked
@@ -116,17 +126,24 @@ class Engine:
         self._tasks = [
             asyncio.create_task(self.fire.run(), name="fire"),
             asyncio.create_task(self.recorder.run(), name="recorder"),
-            self._every("heartbeat", options.heartbeat_interval, self.heartbeat.step),
-            self._every("rescue", options.heartbeat_interval, self.rescue.step),
-            self._every("retention", options.retention_interval, self.retention.step),
+            self._every("heartbeat", options.heartbeat_interval / 1_000, self.heartbeat.step),
+            self._every("rescue", lambda: self.rescue.pause, self.rescue.step),
+            self._every("retention", options.retention_interval / 1_000, self.retention.step),
         ]
+        if self.timekeeper.active:
+            # Apart from the heartbeat, so that a slow answer to one does not delay the other.
+            interval = options.heartbeat_interval / 1_000
+            self._tasks.append(self._every("clock", interval, self.timekeeper.step))
 
     def _every(
-        self, name: str, interval: Millis, step: Callable[[Millis], Awaitable[object]]
+        self,
+        name: str,
+        interval: float | Callable[[], float],
+        step: Callable[[Millis], Awaitable[object]],
     ) -> asyncio.Task[None]:
         return asyncio.create_task(
             every(
-                interval / 1_000,
+                interval,
                 lambda: step(self._clock.now()),
                 Troubles(name, self._meter),
                 on_revoked=self._revoked,
@@ -162,6 +179,7 @@ class Engine:
             )
         await _cancel(by_name.get("recorder"))
         await _cancel(by_name.get("heartbeat"))
+        await _cancel(by_name.get("clock"))
         await self._leave()
         self.lease.lost()
         self._deaf()
@@ -201,7 +219,10 @@ class Engine:
     def problems(self) -> list[str]:
         """Why this node does not fire, as sentences; empty when it does."""
         found = []
-        if not self.lease.held:
+        clock_problem = self.timekeeper.problem
+        if clock_problem is not None:
+            found.append(clock_problem)
+        elif not self.lease.held:
             found.append("this node holds no lease: the store did not answer in time")
         silent = self._clock.monotonic() - self.fire.last_step
         if silent > max(5.0, 10 * self._options.poll / 1_000):
@@ -209,6 +230,8 @@ class Engine:
         return found
 
     def _introduce(self, now: Millis) -> Node:
+        if self._started_at is None:
+            self._started_at = now
         return Node(
             incarnation=self._new_id(),
             name=self._options.node_name,
@@ -217,7 +240,14 @@ class Engine:
             started_at=self._started_at,
             heartbeat_at=now,
             lease_until=now + self._options.lease_ttl,
-            load={"held": self.dispatcher.held, "in_flight": self.dispatcher.in_flight},
+            load={
+                "held": self.dispatcher.held,
+                "max_held": self._options.max_held,
+                "in_flight": self.dispatcher.in_flight,
+                "max_in_flight": self._options.max_in_flight,
+                "waiting_results": self.recorder.waiting,
+                **self.timekeeper.load,
+            },
         )
 
     def _revoked(self, incarnation: str) -> None:
@@ -253,6 +283,8 @@ class Engine:
                     elif execution.exact and execution.state is not State.SKIPPED:
                         # One that was queued behind it may go.
                         self.fire.nudge(execution.due)
+            case WorkDue(at=at):
+                self.fire.nudge(at)
             case _:
                 pass
 

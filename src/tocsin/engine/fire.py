@@ -80,7 +80,7 @@ class FireLoop:
 
     async def step(self, now: Millis) -> Millis:
         """Claim what can be taken on; returns when to look again at the latest."""
-        if not self._lease.held:
+        if not (self._lease.held and self._clock.ready):
             return now + self._poll
         dispatcher = self._dispatcher
         ahead, slots = min(BATCH, dispatcher.ahead_limit), min(self._slots, dispatcher.free_slots)

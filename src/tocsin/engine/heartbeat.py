@@ -7,6 +7,7 @@ from tocsin.domain.instant import Millis
 from tocsin.engine.clock import Clock
 from tocsin.engine.dispatch import Dispatcher
 from tocsin.engine.lease import Lease
+from tocsin.engine.timekeeper import Timekeeper
 from tocsin.store.port import Node, Store
 
 CHECK_AT_MOST = 1_000
@@ -23,6 +24,7 @@ class Heartbeat:
         lease: Lease,
         dispatcher: Dispatcher,
         clock: Clock,
+        timekeeper: Timekeeper,
         ttl: Millis,
         interval: Millis,
         introduce: Callable[[Millis], Node],
@@ -31,6 +33,7 @@ class Heartbeat:
         self._lease = lease
         self._dispatcher = dispatcher
         self._clock = clock
+        self._timekeeper = timekeeper
         self._ttl = ttl
         self._interval = interval
         self._introduce = introduce
@@ -39,8 +42,14 @@ class Heartbeat:
     async def step(self, now: Millis) -> None:
         """Renew, or join where there is no lease; abort calls that this node no longer owns.
 
-        Raises ``Revoked`` where the lease was ended by another node.
+        A node joins only where it knows the time. Raises ``Revoked`` where the lease was ended
+        by another node.
         """
+        if not self._lease.held:
+            # It has just started, or stood still, and perhaps its clock with it.
+            now = await self._timekeeper.step(now)
+            if not self._lease.incarnation and not self._clock.ready:
+                return
         asked_at = self._clock.monotonic()
         incarnation = self._lease.incarnation
         node = self._introduce(now)

@@ -41,21 +41,29 @@ class Troubles:
 
 
 async def every(
-    seconds: float,
+    interval: float | Callable[[], float],
     step: Callable[[], Awaitable[object]],
     troubles: Troubles,
     *,
     on_revoked: Callable[[str], None],
 ) -> None:
-    """Run a step again and again, ``seconds`` apart; no error ends it."""
+    """Run a step again and again, so many seconds apart; no error ends it.
+
+    Where the interval varies it is asked for after each step.
+    """
     while True:
-        pause = seconds
         try:
             await step()
         except Revoked as error:
             on_revoked(error.incarnation)
         except Exception as error:  # noqa: BLE001  # a loop outlives every error
-            pause = min(seconds, troubles.failed(error)) if seconds else troubles.failed(error)
+            longest = _seconds(interval) or LONGEST_PAUSE
+            await asyncio.sleep(min(longest, troubles.failed(error)))
+            continue
         else:
             troubles.passed()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(_seconds(interval))
+
+
+def _seconds(interval: float | Callable[[], float]) -> float:
+    return interval() if callable(interval) else interval

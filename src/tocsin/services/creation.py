@@ -14,7 +14,7 @@ from tocsin.store.bus import Bus, JobsChanged
 from tocsin.store.port import JobView, Limits, NewJob, Request, Store
 
 BATCH_SLICE = 100
-"""Jobs of a batch that are checked before other work has its turn: about 3 ms."""
+"""Jobs of a batch that are checked before other work has its turn: about 2 ms."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +32,8 @@ class SavedBatch:
     """Jobs that were stored, in the order of the request."""
 
     views: Sequence[JobView]
+    written: Sequence[str | None] = ()
+    """The ``spec_text`` of each, unless ``replayed``."""
     replayed: bool = False
 
 
@@ -92,7 +94,9 @@ class JobCreation:
             refused = InvalidInput(problems[:MAX_PROBLEMS], "no job was created; see errors")
             return SavedBatch(views=await self._replay_or(keyed, refused), replayed=True)
         views, replayed = await self._keep(news, keyed, now, batch=True)
-        return SavedBatch(views=views, replayed=replayed)
+        if replayed:
+            return SavedBatch(views=views, replayed=True)
+        return SavedBatch(views=views, written=[new.written for new in news])
 
     async def create_named(self, name: str, data: object) -> Saved | None:
         """Store a new job under a name; ``None`` where somebody else has just taken it."""

@@ -9,7 +9,7 @@ import orjson
 
 from tocsin.domain.codes import CodeRule
 from tocsin.domain.errors import FieldProblem, InvalidInput
-from tocsin.domain.instant import DAY, MINUTE, Millis
+from tocsin.domain.instant import DAY, MINUTE, Millis, parse_instant
 from tocsin.domain.job import (
     DeliveryMode,
     JobSpec,
@@ -19,7 +19,7 @@ from tocsin.domain.job import (
     Overlap,
 )
 from tocsin.domain.retry import NETWORK_KINDS, RetryPolicy
-from tocsin.domain.schedule import Schedule, parse_schedule
+from tocsin.domain.schedule import At, Schedule, parse_schedule
 from tocsin.services.checking import check
 from tocsin.services.durations import read_duration
 from tocsin.services.ids import looks_like_uuid
@@ -193,6 +193,11 @@ def _read_schedule(
         unbounded = data.get("starts_at") is None and data.get("ends_at") is None
         if unbounded and isinstance(zone, str | None) and isinstance(jitter, str | None):
             return _cron_schedule(cron, zone, jitter)
+    at = data.get("at")
+    if isinstance(at, str) and len(data) == 1:
+        plain = _plain_at(at, now - at_grace)
+        if plain is not None:
+            return plain
     if previous is None and _TEXTS.issuperset(map(type, data.values())):
         return _schedule_at(tuple(data.items()), now, at_grace)
     return parse_schedule(data, now=now, at_grace=at_grace, previous=previous)
@@ -204,6 +209,18 @@ _CRON_FIELDS = frozenset({"cron", "timezone", "starts_at", "ends_at", "jitter"})
 @lru_cache(maxsize=4_096)
 def _cron_schedule(cron: str, zone: str | None, jitter: str | None) -> Schedule:
     return parse_schedule({"cron": cron, "timezone": zone, "jitter": jitter}, now=_ANY_TIME)
+
+
+def _plain_at(text: str, earliest: Millis) -> Schedule | None:
+    """The schedule of nothing but an instant; ``None`` where ``parse_schedule`` has to say why.
+
+    Large batches are made of these, each with another instant, so that no cache helps.
+    """
+    try:
+        instant = parse_instant(text)
+    except ValueError:
+        return None
+    return Schedule(kind=At(instant=instant)) if instant >= earliest else None
 
 
 # A batch has one `now`, and many of its jobs the same schedule.

@@ -6,6 +6,7 @@ Pure decisions: a ``Change`` for the store to apply, or ``None`` where nothing i
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tocsin.domain.codec import spec_text
 from tocsin.domain.errors import Conflict, InvalidInput
 from tocsin.domain.execution import Execution, Reason, State, execution_id
 from tocsin.domain.instant import Millis
@@ -48,6 +49,7 @@ def created(
             updated_at=now,
         ),
         timer=timer_at(job_id, spec, fire_at),
+        written=spec_text(spec),
     )
 
 

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import idna
@@ -70,7 +70,7 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
         return LogTarget(text=log) if len(problems) == before else None
 
     assert url is not None  # noqa: S101  # for the type checker: one of both is there
-    _check_url(url, problems)
+    problems.extend(_url_problems(url))
     headers = data.get("headers")
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
@@ -163,16 +163,15 @@ def _check_base64(text: str, problems: Problems) -> None:
         problems.append(_problem("body_base64", f"is larger than {MAX_BODY:,} bytes", "too_long"))
 
 
-def _check_url(url: str, problems: Problems) -> None:
+# The jobs of a batch often have one target. Not many, because a URL can be 8 KiB long.
+@lru_cache(maxsize=512)
+def _url_problems(url: str) -> Sequence[FieldProblem]:
     match = _URL.fullmatch(url)
     if match is None:
-        problems.append(
-            _problem("url", "is not an absolute http:// or https:// URL", "invalid_url")
-        )
-        return
+        return [_problem("url", "is not an absolute http:// or https:// URL", "invalid_url")]
     if _CONTROL.search(url):
-        problems.append(_problem("url", "holds a control character", "invalid_url"))
-        return
+        return [_problem("url", "holds a control character", "invalid_url")]
+    problems: Problems = []
     if match[4] is not None:
         problems.append(
             _problem("url", "has a fragment (#...), which is never sent", "invalid_url")
@@ -181,11 +180,11 @@ def _check_url(url: str, problems: Problems) -> None:
         try:
             Template.parse_url(url)
         except ValueError as error:
-            problems.append(_problem("url", str(error), "placeholder"))
-            return
+            return [*problems, _problem("url", str(error), "placeholder")]
     wrong = _authority_problem(match[2])
     if wrong is not None:
         problems.append(_problem("url", wrong, "invalid_url"))
+    return problems
 
 
 @lru_cache(maxsize=4_096)

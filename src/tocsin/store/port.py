@@ -7,7 +7,8 @@ neither block nor look at anything but its arguments.
 
 Every method is one transaction: when it returns, what it did is durable; when it raises, nothing
 was changed, except that after ``StoreUnavailable`` the outcome of a commit may be unknown.
-All instants are milliseconds since the epoch, UTC, and come from the caller.
+All instants are milliseconds since the epoch, UTC, and come from the caller; only leases go by the
+store's own clock, where it has one (``time``).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -50,6 +51,8 @@ class NewJob:
 
     job: Job
     timer: Timer | None
+    written: str | None = None
+    """The ``spec_text`` of its definition, where it is made already: row and answer share it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -355,6 +358,18 @@ class Store(Protocol):
         """
 
     # --- engine
+
+    async def time(self) -> Millis | None:
+        """The present instant, rounded down, by the clock that all nodes on this store share.
+
+        It is read while the call is under way, and at little cost: callers measure how long the
+        answer takes. ``None`` where the store has no clock of its own, because all its nodes run
+        on one machine.
+
+        A store with a clock of its own goes by that instead of ``now`` for leases: ``register``
+        keeps the length of the lease that it is given, ``renew`` and ``revoke_lapsed`` ignore
+        ``now``.
+        """
 
     async def register(self, node: Node) -> None:
         """Add a node's row."""

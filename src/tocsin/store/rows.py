@@ -8,10 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import orjson
 import structlog
 
-from tocsin.domain.codec import attempts_from_json, attempts_to_json, spec_from_json, spec_to_json
+from tocsin.domain.codec import (
+    attempts_from_json,
+    attempts_to_json,
+    json_text,
+    spec_from_json,
+    spec_text,
+)
 from tocsin.domain.errors import FieldProblem, StoreCorrupt
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind
 from tocsin.domain.job import HttpTarget, Job, JobSpec, JobStatus, Json
@@ -52,17 +57,8 @@ _BY_STATUS = {status.value: status for status in JobStatus}
 
 # --- JSON ---------------------------------------------------------------------------------------
 
-
-def dump_json(value: Any) -> str:
-    """JSON that every database can store as text.
-
-    orjson refuses integers beyond 64 bits and lone surrogates. Both are legal in JSON; the
-    standard library writes the latter as escapes, that is as plain ASCII.
-    """
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        return json.dumps(value, separators=(",", ":"))
+dump_json = json_text
+"""JSON that every database can store as text."""
 
 
 def load_json(text: str) -> Any:
@@ -78,9 +74,9 @@ def storable(text: str) -> str:
 # --- jobs ---------------------------------------------------------------------------------------
 
 
-def job_row(job: Job) -> tuple[Any, ...]:
-    """A row of ``jobs``, in the order of its columns."""
-    spec = dump_json(spec_to_json(job.spec))
+def job_row(job: Job, written: str | None = None) -> tuple[Any, ...]:
+    """A row of ``jobs``, in the order of its columns; ``written`` is its ``spec_text``, if made."""
+    spec = spec_text(job.spec) if written is None else written
     return (
         job.id,
         job.namespace,

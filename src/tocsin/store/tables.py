@@ -26,6 +26,8 @@ from sqlalchemy.dialects.postgresql import UUID
 metadata = MetaData()
 
 _Id = Text().with_variant(UUID(as_uuid=False), "postgresql")
+_Name = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that is sorted or compared, as bytes, whatever the database's language."""
 
 # --- jobs ---------------------------------------------------------------------------------------
 
@@ -38,8 +40,8 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("namespace", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("namespace", _Name, nullable=False),
+    Column("name", _Name, nullable=False),
     Column("kind", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False),
@@ -81,7 +83,7 @@ Index(
 job_tags = Table(
     "job_tags",
     metadata,
-    Column("tag", Text, primary_key=True),
+    Column("tag", _Name, primary_key=True),
     Column("job_id", _Id, primary_key=True),
     sqlite_with_rowid=False,
 )
@@ -139,7 +141,7 @@ executions = Table(
     Column("state", Text, nullable=False),
     Column("finished_at", BigInteger),
     Column("queued", Boolean, nullable=False),
-    Column("owner", Text),
+    Column("owner", _Name),
     Column("available_at", BigInteger),
     Column("lane", SmallInteger, nullable=False),
     Column("exact", Boolean, nullable=False),
@@ -158,6 +160,8 @@ executions = Table(
     Column("error_kind", Text),
     Column("input", Text),
     Column("attempts", Text),
+    # A table per day: see postgres/partitions.py.
+    postgresql_partition_by="RANGE (id)",
 )
 Index("executions_job", executions.c.job_id, executions.c.id)
 # These two hold what their conditions look at, so that counting reads nothing else.
@@ -214,8 +218,8 @@ Index(
 nodes = Table(
     "nodes",
     metadata,
-    Column("incarnation", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("incarnation", _Name, primary_key=True),
+    Column("name", _Name, nullable=False),
     Column("address", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),

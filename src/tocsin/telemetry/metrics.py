@@ -95,6 +95,11 @@ class Metrics(Collector):
         self._held = Gauge(
             "tocsin_held", "Executions claimed by this node and not ended", registry=self.registry
         )
+        self._lease_held = Gauge(
+            "tocsin_lease_held",
+            "Whether this node can prove its lease, and so may claim and call",
+            registry=self.registry,
+        )
         self._store_up = Gauge(
             "tocsin_store_up",
             "Whether the store answered when these metrics were read",
@@ -168,14 +173,32 @@ class Metrics(Collector):
 
     # --- levels
 
-    def watch(self, *, in_flight: Callable[[], int], held: Callable[[], int]) -> None:
-        """Where the levels of this node are read from when metrics are asked for."""
+    def watch(
+        self,
+        *,
+        in_flight: Callable[[], int],
+        held: Callable[[], int],
+        lease_held: Callable[[], bool],
+        clock_offset: Callable[[], float] | None = None,
+    ) -> None:
+        """Where the levels of this node are read from when metrics are asked for.
+
+        Without ``clock_offset`` it is not shown: there is nothing to compare the clock with.
+        """
         self._in_flight.set_function(in_flight)
         self._held.set_function(held)
+        self._lease_held.set_function(lease_held)
+        if clock_offset is not None:
+            Gauge(
+                "tocsin_clock_offset_seconds",
+                "What must be added to this machine's clock for the database's time",
+                registry=self.registry,
+            ).set_function(clock_offset)
 
-    def set_store(self, stats: Stats, usage: Usage, limits: Limits) -> None:
-        """What the store holds now."""
+    def set_store(self, stats: Stats, usage: Usage, limits: Limits, *, nodes: int) -> None:
+        """What the store holds now; ``nodes`` are those whose lease is held."""
         self._store_up.set(1)
+        members = GaugeMetricFamily("tocsin_nodes", "Nodes whose lease is held", value=nodes)
         queue = GaugeMetricFamily(
             "tocsin_queue_depth", "Executions that have not ended, by state", labels=["state"]
         )
@@ -193,7 +216,7 @@ class Metrics(Collector):
         limit = GaugeMetricFamily("tocsin_capacity_limit", "The limit", labels=["limit"])
         limit.add_metric(["jobs"], limits.max_jobs)
         limit.add_metric(["bytes"], limits.max_bytes)
-        self._levels = [queue, jobs, used, limit]
+        self._levels = [members, queue, jobs, used, limit]
 
     def set_store_down(self) -> None:
         """The store did not answer: its levels are not shown."""

@@ -68,7 +68,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             saved = await jobs.create_batch(
                 parse_json(raw), key=request.headers.get("idempotency-key")
             )
-            return await batch_answer(saved.views, 201, replayed(saved.replayed))
+            return await batch_answer(saved, 201)
 
     @app.get(
         PREFIX,

@@ -89,16 +89,17 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     async def get_metrics() -> Response:
         try:
             present, usage = await stats.present()
+            nodes = await context.cluster.count()
         except StoreError:
             metrics.set_store_down()
         else:
-            metrics.set_store(present, usage, stats.limits)
+            metrics.set_store(present, usage, stats.limits, nodes=nodes)
         return MetricsText(metrics.render())
 
     @app.get(
         "/api/v1/stats",
         tags=["system"],
-        summary="The state of the service over a window",
+        summary="The state of the service over a window, all nodes together",
         operation_id="getStats",
         responses=answers(200, "StatsOut", "Counts, rates, lateness and what fires next"),
     )

@@ -66,7 +66,8 @@ def _every(interval: Millis) -> str:
 
 def _moment(instant: Millis, timezone: str) -> str:
     local = local_moment(instant, timezone)
-    text = f"{local.day} {MONTH_NAMES[local.month - 1]} {local.year} at {local:%H:%M}"
+    date = f"{local.day} {MONTH_NAMES[local.month - 1]} {local.year}"
+    text = f"{date} at {local.hour:02}:{local.minute:02}"
     if ms := instant % 1_000:
         return f"{text}:{local.second:02}.{ms:03}"
     return f"{text}:{local.second:02}" if local.second else text

@@ -11,15 +11,21 @@ from tocsin.store.sql.requests import forget_requests
 from tocsin.store.tables import DELETED, executions, health, job_tags, jobs, tallies, timers
 
 
-def delete_history(conn: Connection, *, before: Millis, limit: int) -> int:
+def delete_history(
+    conn: Connection, *, before: Millis, limit: int, rows_before: Millis | None = None
+) -> int:
     """Delete ended executions with a fire time before an instant, oldest first.
+
+    With ``rows_before`` executions before that only, where the others go in another way.
 
     Ids sort by fire time, so the oldest are at one end of the primary key: a batch costs the
     same however much history there is.
     """
     old = conn.execute(
         select(executions.c.id, executions.c.job_id)
-        .where(executions.c.id < first_id(before), executions.c.finished_at.is_not(None))
+        .where(
+            executions.c.id < first_id(rows_before or before), executions.c.finished_at.is_not(None)
+        )
         .order_by(executions.c.id)
         .limit(limit)
     ).all()

@@ -114,7 +114,7 @@ def create_jobs(
     taken = stored_request(conn, request)
     if taken is not None:
         return taken
-    rows = [job_row(one.job) for one in new]
+    rows = [job_row(one.job, one.written) for one in new]
     growth = sum(row[_SIZE] for row in rows)
     over = _over_capacity(conn, limits, jobs=len(rows), growth=growth)
     if over is not None:

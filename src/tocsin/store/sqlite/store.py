@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from tocsin.domain.instant import Millis
 from tocsin.store import migrations
 from tocsin.store.sql.store import CACHED_JOBS, SqlStore
 from tocsin.store.sqlite.engine import MEMORY, Connections
@@ -31,6 +32,10 @@ class SqliteStore(SqlStore):
             SqliteStatements(),
             cached_jobs=cached_jobs,
         )
+
+    async def time(self) -> Millis | None:
+        """None: all processes on one file run on one machine, whose clock it is."""
+        return None
 
 
 class _File:

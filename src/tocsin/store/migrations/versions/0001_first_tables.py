@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 _Id = sa.Text().with_variant(UUID(as_uuid=False), "postgresql")
+_Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def _partial(condition: str) -> dict[str, Any]:
@@ -22,8 +23,8 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", _Id, primary_key=True),
-        sa.Column("namespace", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("namespace", _Name, nullable=False),
+        sa.Column("name", _Name, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
@@ -48,7 +49,7 @@ def upgrade() -> None:
 
     op.create_table(
         "job_tags",
-        sa.Column("tag", sa.Text, primary_key=True),
+        sa.Column("tag", _Name, primary_key=True),
         sa.Column("job_id", _Id, primary_key=True),
         sqlite_with_rowid=False,
     )
@@ -80,7 +81,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("finished_at", sa.BigInteger),
         sa.Column("queued", sa.Boolean, nullable=False),
-        sa.Column("owner", sa.Text),
+        sa.Column("owner", _Name),
         sa.Column("available_at", sa.BigInteger),
         sa.Column("lane", sa.SmallInteger, nullable=False),
         sa.Column("exact", sa.Boolean, nullable=False),
@@ -98,7 +99,10 @@ def upgrade() -> None:
         sa.Column("error_kind", sa.Text),
         sa.Column("input", sa.Text),
         sa.Column("attempts", sa.Text),
+        postgresql_partition_by="RANGE (id)",
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("CREATE TABLE executions_default PARTITION OF executions DEFAULT")
     op.create_index("executions_job", "executions", ["job_id", "id"])
     op.create_index(
         "executions_live",
@@ -132,8 +136,8 @@ def upgrade() -> None:
 
     op.create_table(
         "nodes",
-        sa.Column("incarnation", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("incarnation", _Name, primary_key=True),
+        sa.Column("name", _Name, nullable=False),
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
         sa.Column("started_at", sa.BigInteger, nullable=False),

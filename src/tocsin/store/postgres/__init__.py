@@ -1,0 +1,18 @@
+"""The store on PostgreSQL: one scheduler on any number of hosts.
+
+::
+
+    store       the port
+    statements  what runs per fire or in bulk, on the driver below SQLAlchemy
+    queries     the SQL of these
+    arrays      how their batches are written
+    database    connections, threads and transactions
+    partitions  the days of `executions`
+    schema      creating, migrating and checking the tables
+    errors      what PostgreSQL reports, as errors of Tocsin
+"""
+
+from tocsin.store.postgres.schema import check, migrate
+from tocsin.store.postgres.store import PostgresStore
+
+__all__ = ["PostgresStore", "check", "migrate"]

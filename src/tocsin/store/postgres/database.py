@@ -1,0 +1,238 @@
+"""Connections to PostgreSQL, and transactions on them, in threads.
+
+What a transaction computes (a claim plans a thousand fires) must not hold up the calls that leave
+meanwhile, so it runs in a thread, as on SQLite: docs/adr/0005-psycopg-in-threads.md.
+
+Everything that a transaction needs to be set is set within it. So a pooler between this program
+and the server may hand out another session for each of them.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.types.string import TextLoader
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from tocsin.domain.errors import InvalidInput, StoreError, StoreUnavailable
+from tocsin.domain.instant import Millis
+from tocsin.store import migrations
+from tocsin.store.postgres.errors import is_conflict, wrapped
+from tocsin.store.postgres.statements import database_time, raw
+
+T = TypeVar("T")
+
+WRITERS = 4
+READERS = 3
+
+REPEAT_AT_MOST = 5
+"""Tries of a transaction that PostgreSQL ends for the sake of another."""
+
+CONNECT: dict[str, Any] = {
+    "connect_timeout": 5,
+    # A server that is gone without a word is noticed within about five seconds: no longer than a
+    # lease lasts.
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5_000,
+    "application_name": "tocsin",
+}
+"""Parameters of a connection where the URL does not say otherwise."""
+
+_EACH = """
+    SET LOCAL statement_timeout = {timeout};
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"""
+"""The queries are written to go from index to index, as SQLite executes them; statistics that are
+older than a burst of work must not talk PostgreSQL into reading whole tables in their order."""
+
+_BEGIN_WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL synchronous_commit = on;
+    SET LOCAL lock_timeout = 5000;
+    SET LOCAL idle_in_transaction_session_timeout = 5000;{_EACH.format(timeout=20_000)}"""
+"""A node that stops in the middle of a transaction must not keep its locks for longer than a
+lease: the server ends its session."""
+
+_BEGIN_READ = f"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL idle_in_transaction_session_timeout = 30000;{_EACH.format(timeout=30_000)}"""
+
+
+def shown(url: str) -> str:
+    """A URL without what is secret, for messages."""
+    parts = parts_of(url)
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    port = parts.get("port") or "5432"
+    return f"postgresql://{host}:{port}/{parts.get('dbname') or ''}"
+
+
+def parts_of(url: str) -> dict[str, Any]:
+    """The parameters in a URL; raises ``InvalidInput`` (field ``database``)."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise InvalidInput.of(
+            "database",
+            f"is no URL of a PostgreSQL database ({str(error).strip()}); "
+            "write postgresql://USER:PASSWORD@HOST:5432/NAME",
+            "unknown_database",
+        ) from error
+
+
+def make_engine(url: str, *, prepare: bool = True) -> Engine:
+    """An engine whose connections are in autocommit mode: transactions are begun by hand."""
+    conninfo = make_conninfo("", **(CONNECT | parts_of(url)))
+
+    def connect() -> psycopg.Connection[Any]:
+        made = psycopg.connect(conninfo, autocommit=True, prepare_threshold=5 if prepare else None)
+        # Ids are text in this program.
+        made.adapters.register_loader("uuid", TextLoader)
+        return made
+
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
+
+
+@contextmanager
+def transaction(conn: Connection, begin: str) -> Iterator[None]:
+    """Commit what is done in the block, or undo it where the block or the commit raises."""
+    driver = raw(conn)
+    driver.execute(begin)
+    try:
+        yield
+        driver.execute("COMMIT")
+    except BaseException:
+        with suppress(psycopg.Error):
+            if driver.pgconn.transaction_status is not TransactionStatus.IDLE:
+                driver.execute("ROLLBACK")
+        raise
+
+
+class PostgresDatabase:
+    """``Database`` on PostgreSQL.
+
+    As many connections as threads at most: some that write, some that read, and one that keeps
+    the lease, however busy the others are. A connection that reported trouble is closed, and the
+    next call opens another.
+    """
+
+    def __init__(self, url: str, *, prepare: bool = True) -> None:
+        self._engine = make_engine(url, prepare=prepare)
+        self.name = shown(url)
+        self._idle: list[Connection] = []
+        self._lock = Lock()
+        self._threads: tuple[ThreadPoolExecutor, ...] = ()
+
+    async def open(self) -> None:
+        """Make the threads; they and the connections start when they are needed."""
+        if not self._threads:
+            self._threads = (
+                ThreadPoolExecutor(WRITERS, "tocsin-store-write"),
+                ThreadPoolExecutor(READERS, "tocsin-store-read"),
+                ThreadPoolExecutor(1, "tocsin-store-lease"),
+            )
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the connections."""
+        threads, self._threads = self._threads, ()
+
+        def finish() -> None:
+            for pool in threads:
+                pool.shutdown(wait=True)
+            with self._lock:
+                idle, self._idle = self._idle, []
+            for conn in idle:
+                _close(conn)
+            self._engine.dispose()
+
+        # Whoever waits for the end may be cancelled; the end itself may not.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, finish))
+
+    def prepare(self, conn: Connection) -> None:
+        """Check the schema."""
+        migrations.require_head(conn, self.name)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work that may write."""
+        return await self._run(0, lambda: self._repeated(work))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work that only reads, and sees one state of the database."""
+        return await self._run(1, lambda: self._once(_BEGIN_READ, work))
+
+    async def renew(self, work: Callable[[Connection], T]) -> T:
+        """Run work that keeps a lease, on a connection of its own."""
+        return await self._run(2, lambda: self._repeated(work))
+
+    async def time(self) -> Millis:
+        """The server's clock, in one round trip: how long that takes is how well it is known."""
+        return await self._run(2, lambda: self._on_connection(database_time))
+
+    async def _run(self, which: int, work: Callable[[], T]) -> T:
+        if not self._threads:
+            raise StoreUnavailable(f"the database {self.name} is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._threads[which], work)
+
+    def _repeated(self, work: Callable[[Connection], T]) -> T:
+        for _ in range(REPEAT_AT_MOST - 1):
+            try:
+                return self._once(_BEGIN_WRITE, work)
+            except StoreError as error:
+                if error.__cause__ is None or not is_conflict(error.__cause__):
+                    raise
+        return self._once(_BEGIN_WRITE, work)
+
+    def _once(self, begin: str, work: Callable[[Connection], T]) -> T:
+        def whole(conn: Connection) -> T:
+            with transaction(conn, begin):
+                return work(conn)
+
+        return self._on_connection(whole)
+
+    def _on_connection(self, work: Callable[[Connection], T]) -> T:
+        conn: Connection | None = None
+        try:
+            with self._lock:
+                conn = self._idle.pop() if self._idle else None
+            if conn is None:
+                conn = self._engine.connect()
+            result = work(conn)
+        except BaseException as error:
+            if conn is not None:
+                self._put_back(conn)
+            better = wrapped(error, self.name) if isinstance(error, Exception) else None
+            if better is None:
+                raise
+            raise better from error
+        self._put_back(conn)
+        return result
+
+    def _put_back(self, conn: Connection) -> None:
+        driver = conn.connection.driver_connection
+        if (
+            conn.invalidated
+            or driver is None
+            or driver.closed
+            or driver.pgconn.transaction_status is not TransactionStatus.IDLE
+        ):
+            _close(conn)
+            return
+        with self._lock:
+            self._idle.append(conn)
+
+
+def _close(conn: Connection) -> None:
+    with suppress(Exception):
+        conn.invalidate()
+    with suppress(Exception):
+        conn.close()

