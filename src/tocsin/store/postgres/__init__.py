@@ -9,6 +9,7 @@
     database    connections, threads and transactions
     partitions  the days of `executions`
     schema      creating, migrating and checking the tables
+    notices     messages between nodes, as notifications
     errors      what PostgreSQL reports, as errors of Tocsin
 """
 

@@ -85,12 +85,19 @@ def parts_of(url: str) -> dict[str, Any]:
         ) from error
 
 
+def conninfo(url: str) -> str:
+    """What to connect with: the URL, and ``CONNECT`` where it says nothing."""
+    return make_conninfo("", **(CONNECT | parts_of(url)))
+
+
 def make_engine(url: str, *, prepare: bool = True) -> Engine:
     """An engine whose connections are in autocommit mode: transactions are begun by hand."""
-    conninfo = make_conninfo("", **(CONNECT | parts_of(url)))
+    parameters = conninfo(url)
 
     def connect() -> psycopg.Connection[Any]:
-        made = psycopg.connect(conninfo, autocommit=True, prepare_threshold=5 if prepare else None)
+        made = psycopg.connect(
+            parameters, autocommit=True, prepare_threshold=5 if prepare else None
+        )
         # Ids are text in this program.
         made.adapters.register_loader("uuid", TextLoader)
         return made
