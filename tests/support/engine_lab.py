@@ -10,7 +10,7 @@ from tests.support.virtual_loop import VirtualLoop
 from tocsin.domain.execution import ErrorKind, Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import HttpTarget, Job
-from tocsin.engine.caller import CallResult
+from tocsin.engine.caller import CallResult, NotStarted
 from tocsin.engine.dispatch import Dispatcher
 from tocsin.engine.lease import Lease
 from tocsin.store.bus import Bus, CallStarted, News
@@ -82,6 +82,10 @@ class HandCaller:
         except asyncio.CancelledError:
             self.aborted.append(claim.execution.id)
             raise
+
+    def not_started(self, execution_id: str) -> None:
+        """It found before the first byte that it must not be sent."""
+        self._ends[execution_id].set_exception(NotStarted())
 
     def succeed(self, execution_id: str) -> None:
         self.end(execution_id, http_status=200)

@@ -202,6 +202,31 @@ def test_a_lease_that_ends_between_the_slot_and_the_call_stops_the_call() -> Non
     play(story)
 
 
+def test_a_call_that_connected_past_the_end_of_the_lease_waits_for_the_next_proof() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.begin()
+        one = claim(JOB, NOW)
+        await bench.hold(one)
+        await turns()
+        assert bench.caller.ids == ids([one])
+        bench.clock.pass_by(5_000)
+        bench.caller.not_started(one.execution.id)
+        await turns()
+        assert stage(bench, one.execution.id) is Stage.READY
+        assert bench.dispatcher.in_flight == 0
+        bench.dispatcher.pump()
+        await turns()
+        assert bench.caller.ids == ids([one])
+        bench.lease.renewed(bench.clock.monotonic())
+        bench.dispatcher.pump()
+        await turns()
+        assert bench.caller.ids == ids([one, one])
+        assert list(bench.results) == []
+
+    play(story)
+
+
 def test_a_loop_that_starved_past_the_end_of_the_lease_starts_no_call() -> None:
     """Its timers are late, and the first thing that runs is the one that would call."""
 

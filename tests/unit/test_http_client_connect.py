@@ -19,7 +19,7 @@ from hostile_server import (
     serving,
 )
 
-from tocsin.delivery.http import SystemResolver
+from tocsin.delivery.http import NotSent, SystemResolver
 
 
 class Fixed:
@@ -102,6 +102,18 @@ async def test_a_name_that_cannot_be_resolved(error: Exception, words: str) -> N
 
     async with calling(resolver=SystemResolver(lookup=broken)) as client:
         failed(await client.call(request("http://a.test/")), "dns", "a.test", words, written=False)
+
+
+@on_both_loops
+async def test_what_must_not_be_sent_any_more_once_the_connection_is_there() -> None:
+    async with serving() as server, calling() as client:
+        with pytest.raises(NotSent):
+            await client.call(request(server.url(), may_send=lambda: False))
+        assert server.seen == []
+        answered(await client.call(request(server.url())))
+        with pytest.raises(NotSent):
+            await client.call(request(server.url(), may_send=lambda: False))
+        assert len(server.seen) == 1
 
 
 @on_both_loops

@@ -2,19 +2,20 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol, assert_never
 
 import structlog
 
-from tocsin.delivery.http import HttpOutcome, HttpRequest
+from tocsin.delivery.http import HttpOutcome, HttpRequest, NotSent
 from tocsin.delivery.request import CompiledTarget, input_body, own_headers, placeholder_values
 from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, Timings
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
 from tocsin.domain.placeholder import Template
-from tocsin.engine.caller import CallResult
+from tocsin.engine.caller import CallResult, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.store.port import Claim
 
@@ -28,15 +29,24 @@ class Client(Protocol):
     """Makes an HTTP call; whatever goes wrong is in the outcome."""
 
     async def call(self, request: HttpRequest) -> HttpOutcome:
-        """Make the call."""
+        """Make the call; raises ``NotSent`` where it must not be sent any more."""
 
 
 class Deliver:
     """Makes the calls of executions."""
 
     def __init__(
-        self, *, client: Client, clock: Clock, node_name: str, max_response: int, excerpt: int
+        self,
+        *,
+        client: Client,
+        clock: Clock,
+        node_name: str,
+        max_response: int,
+        excerpt: int,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Bytes for ``max_response`` and ``excerpt``; ``may_send`` proves the node's lease."""
+        self._may_send = may_send
         self._client = client
         self._clock = clock
         self._node_name = node_name
@@ -75,22 +85,25 @@ class Deliver:
         kind = BodyKind.JSON if brought else target.body_kind
         started_at = self._clock.now()
         began = time.perf_counter()
-        outcome = await self._client.call(
-            HttpRequest(
-                method=target.method,
-                url=compiled.url(values),
-                headers=[
-                    *compiled.headers(values, kind),
-                    *own_headers(execution, values, started_at),
-                ],
-                body=input_body(execution.input) if brought else compiled.body(values),
-                timeout=target.timeout / 1_000,
-                redirects=target.redirects,
-                max_body=self._max_response,
-                excerpt=self._excerpt,
-                fresh_connection=claim.job.spec.delivery is DeliveryMode.AT_MOST_ONCE,
-            )
+        request = HttpRequest(
+            method=target.method,
+            url=compiled.url(values),
+            headers=[
+                *compiled.headers(values, kind),
+                *own_headers(execution, values, started_at),
+            ],
+            body=input_body(execution.input) if brought else compiled.body(values),
+            timeout=target.timeout / 1_000,
+            redirects=target.redirects,
+            max_body=self._max_response,
+            excerpt=self._excerpt,
+            fresh_connection=claim.job.spec.delivery is DeliveryMode.AT_MOST_ONCE,
+            may_send=self._may_send,
         )
+        try:
+            outcome = await self._client.call(request)
+        except NotSent:
+            raise NotStarted from None
         error_kind, error = judge(outcome, claim.job)
         phases = outcome.timings
         attempt = Attempt(

@@ -19,11 +19,17 @@ class CallResult:
     """How long the answer asked to wait (``Retry-After``)."""
 
 
+class NotStarted(Exception):
+    """A call ended before a byte of it had left, because the node cannot prove its lease."""
+
+
 class Caller(Protocol):
     """Makes the call that a claimed execution stands for."""
 
     async def call(self, claim: Claim) -> CallResult:
         """Make the next attempt; whatever goes wrong is in the result.
 
-        Only a cancelled task raises (``CancelledError``); the call is aborted then.
+        A cancelled task raises ``CancelledError``; the call is aborted then. ``NotStarted`` says
+        that there was no attempt: time has passed while the connection was made, and with it the
+        lease.
         """

@@ -20,7 +20,7 @@ from tocsin.domain.execution import (
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job
 from tocsin.domain.settle import rescue, settle, void
-from tocsin.engine.caller import Caller
+from tocsin.engine.caller import Caller, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.engine.held import Held, HeldClaims, Stage
 from tocsin.engine.lanes import Lanes
@@ -282,8 +282,7 @@ class Dispatcher:
         if not self._lease.held:
             # Time has passed since the slot was given: the loop starved or the process stopped.
             self._give_slot_back(execution)
-            held.stage = Stage.READY
-            self._lanes.add(held)
+            self._wait_again(held)
             return
         held.stage = Stage.CALLING
         held.since = self._clock.monotonic()
@@ -291,6 +290,10 @@ class Dispatcher:
         started_at = self._clock.now()
         try:
             result = await self._caller.call(claim)
+        except NotStarted:
+            if self._claims.get(execution.id) is held and held.stage is Stage.CALLING:
+                self._wait_again(held)
+            return
         except asyncio.CancelledError:
             outcome = self._aborted(held, started_at)
         except Exception:
@@ -320,6 +323,11 @@ class Dispatcher:
         if self._claims.get(execution.id) is held and held.stage is Stage.CALLING:
             self._finish(held, outcome)
         self.pump()
+
+    def _wait_again(self, held: Held) -> None:
+        """Let a call wait that must not start now: it goes with the next proof of the lease."""
+        held.stage = Stage.READY
+        self._lanes.add(held)
 
     def _give_slot_back(self, execution: Execution) -> None:
         if self._tasks.get(execution.id) is asyncio.current_task():

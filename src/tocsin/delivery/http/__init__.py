@@ -12,7 +12,13 @@ Why it is our own: docs/adr/0002-own-http-client.md.
 
 from tocsin.delivery.http.client import HttpClient
 from tocsin.delivery.http.guard import AllowAll, Guard
-from tocsin.delivery.http.message import FailureKind, HttpOutcome, HttpRequest, Timings
+from tocsin.delivery.http.message import (
+    FailureKind,
+    HttpOutcome,
+    HttpRequest,
+    NotSent,
+    Timings,
+)
 from tocsin.delivery.http.resolve import Resolver, SystemResolver
 from tocsin.delivery.http.tls import ResumingContext, system_context
 from tocsin.delivery.http.wire import RESERVED
@@ -25,6 +31,7 @@ __all__ = [
     "HttpClient",
     "HttpOutcome",
     "HttpRequest",
+    "NotSent",
     "Resolver",
     "ResumingContext",
     "SystemResolver",

@@ -16,6 +16,7 @@ from tocsin.delivery.http.message import (
     FailureKind,
     HttpOutcome,
     HttpRequest,
+    NotSent,
     Timings,
 )
 from tocsin.delivery.http.pool import Pool
@@ -91,6 +92,8 @@ class HttpClient:
     async def call(self, request: HttpRequest) -> HttpOutcome:
         """Make the call; whatever peer and network do is in the outcome.
 
+        Raises `NotSent` where ``request.may_send`` says no.
+
         Cancelling the task closes the connection at once and raises `asyncio.CancelledError`.
         On a closed client every call ends as ``cancelled``.
         """
@@ -156,6 +159,8 @@ class HttpClient:
                     rule = self._guard.check(url.host, url.port, connection.address)
                     if rule is not None:
                         raise CallFailed("blocked", blocked_call(url, connection.address, rule))
+                if not trace.written and not request.may_send():
+                    raise NotSent
                 trace.reader = connection.reader
                 trace.written = True
                 trace.written_at = perf_counter()

@@ -1,6 +1,6 @@
 """What goes into a call and what comes out of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,14 @@ FailureKind: TypeAlias = Literal[
     "cancelled",
 ]
 """The error kinds of the glossary that an HTTP exchange can end with."""
+
+
+class NotSent(Exception):
+    """A call ended before a byte of its request was written, because it must not be sent."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +50,9 @@ class HttpRequest:
     """Bytes of the body that are kept; the rest is read and dropped (``truncated``)."""
     fresh_connection: bool = False
     """At most once: a connection of its own, and the request is never written a second time."""
+    may_send: Callable[[], bool] = _always
+    """Asked when the connection is there, before the first byte of the request; where it says no
+    the call ends with `NotSent`."""
 
 
 # Timings and HttpOutcome are values as well; they are not frozen because that would cost 2 µs of
