@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import burst, create, idle, lateness
+from bench import burst, claims, create, failover, history, idle, lateness
 from bench.context import Bench
 from bench.report import Figure, machine, table
 
@@ -19,12 +19,19 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "create": (create.singles, "single POSTs, 32 at once"),
     "batch": (create.batches, "batches of 1,000 jobs"),
     "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
+    "pg-burst": (burst.on_postgres, "the burst on PostgreSQL, with 1, 2 and 4 processes"),
+    "pg-lateness": (lateness.on_postgres, "1,000 jobs every second on two nodes on PostgreSQL"),
+    "pg-claims": (claims.run, "8 claimers compete for 20,000 due timers"),
+    "pg-create": (create.singles_on_postgres, "single POSTs on PostgreSQL"),
+    "pg-batch": (create.batches_on_postgres, "batches on PostgreSQL"),
+    "failover": (failover.run, "one of two nodes on PostgreSQL is killed, 10 times"),
+    "history": (history.run, "10,000,000 executions on PostgreSQL"),
 }
 
 
 def main() -> None:
     """Parse the command line and measure."""
-    listing = "\n".join(f"  {name:9} {text}" for name, (_, text) in WORKLOADS.items())
+    listing = "\n".join(f"  {name:11} {text}" for name, (_, text) in WORKLOADS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures Tocsin from outside: real processes, a real receiver.",

@@ -6,12 +6,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from tests.support.postgres import PostgresServer
 from tests.support.process import Receiver, Tocsin
 
+from bench.nodes import Cluster, PostgresNode
 
-@dataclass(kw_only=True, slots=True)
+
+@dataclass(kw_only=True)
 class Bench:
     """One run of the benchmarks."""
 
@@ -30,13 +34,59 @@ class Bench:
 
     @contextlib.contextmanager
     def node(self) -> Iterator[Tocsin]:
-        """A node with an empty database, ready; as it is out of the box but for ``env``."""
+        """A node with an empty SQLite file, ready; as it is out of the box but for ``env``."""
+        with self.cluster() as cluster:
+            yield cluster.first
+
+    @contextlib.contextmanager
+    def cluster(
+        self, *, postgres: bool = False, nodes: int = 1, processes: int = 1
+    ) -> Iterator[Cluster]:
+        """A node with an empty SQLite file, or nodes on an empty PostgreSQL database; all ready.
+
+        Each of the nodes may consist of several processes.
+        """
         with self.directory() as directory:
-            tocsin = Tocsin(directory, env=self.env)
+            if not postgres:
+                cluster = Cluster([Tocsin(directory, env=self.env)])
+            else:
+                url = self.database()
+                options = ("--processes", str(processes)) if processes > 1 else ()
+                made = [
+                    PostgresNode(directory, env=self.env, options=options, name=f"node-{number}")
+                    for number in range(nodes)
+                ]
+                for one in made:
+                    one.url = url
+                cluster = Cluster(made, server=self.server, url=url)
             try:
-                yield tocsin.start()
+                for node in cluster.nodes:
+                    node.start()
+                if postgres:
+                    cluster.wait_for_nodes(nodes * processes)
+                yield cluster
             finally:
-                tocsin.close()
+                cluster.close()
+                if postgres:
+                    self.server.drop(cluster.url)
+
+    @cached_property
+    def server(self) -> PostgresServer:
+        """A PostgreSQL server as it is out of the box, durable, that ends with this process."""
+        self.say("starting PostgreSQL")
+        return PostgresServer(durable=True).start()
+
+    def database(self) -> str:
+        """The URL of a new database with empty tables."""
+        return self.server.create(template=self._template)
+
+    @cached_property
+    def _template(self) -> str:
+        from tocsin.store.postgres import migrate
+
+        url = self.server.create()
+        migrate(url)
+        return url.rpartition("/")[2]
 
     @contextlib.contextmanager
     def receiver(self) -> Iterator[Receiver]:

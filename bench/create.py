@@ -1,13 +1,13 @@
 """Jobs created per second: single calls, and batches."""
 
 import time
-from pathlib import Path
+from functools import partial
 
 import orjson
-from tests.support.process import Tocsin
 
-from bench import baselines, load
+from bench import baselines, baselines_postgres, load
 from bench.context import Bench
+from bench.nodes import Cluster
 from bench.report import Figure, Figures
 
 CONCURRENCY = 32
@@ -15,84 +15,114 @@ BATCH = 1_000
 BATCHES_AT_ONCE = (1, 4)
 
 
-def singles(bench: Bench) -> list[Figure]:
+def singles(bench: Bench, *, postgres: bool = False) -> list[Figure]:
     """``POST /api/v1/jobs`` from 32 connections at once, each answered after its commit."""
     count = 1_000 if bench.quick else 5_000
-    figures = Figures(f"create, {CONCURRENCY} at once")
-    with bench.node() as tocsin:
-        _warm_up(tocsin)
+    figures = Figures(f"create{_where(postgres)}, {CONCURRENCY} at once")
+    with bench.cluster(postgres=postgres) as cluster:
+        _warm_up(cluster)
         for number in range(bench.runs):
             bench.say(f"create {number + 1}/{bench.runs}: {count:,} single POSTs")
-            with bench.directory() as directory:
-                bare = baselines.sqlite_jobs(directory, min(count, 1_000), batch=1)
+            bare = _bare_singles(bench, min(count, 1_000), postgres=postgres)
             requests = [
-                load.request("POST", "/api/v1/jobs", tocsin.port, orjson.dumps(job))
+                load.request("POST", "/api/v1/jobs", cluster.port, orjson.dumps(job))
                 for job in definitions(count, f"single-{number}")
             ]
-            cpu = tocsin.cpu_seconds()
-            result = _send(tocsin, requests, concurrency=CONCURRENCY)
-            cpu = tocsin.cpu_seconds() - cpu
+            cpu, database_cpu = cluster.cpu_seconds(), cluster.database_cpu_seconds()
+            result = _send(cluster, requests, concurrency=CONCURRENCY)
+            cpu = cluster.cpu_seconds() - cpu
+            database_cpu = cluster.database_cpu_seconds() - database_cpu
             figures.add(
                 "jobs created",
                 "/s",
                 result.rate,
-                baseline_name="raw sqlite3, a commit each",
+                baseline_name=f"raw {_driver(postgres)}, a commit each",
                 baseline=bare,
             )
             figures.add("CPU per job, node", "µs", cpu / count * 1e6)
+            if postgres:
+                figures.add("CPU per job, PostgreSQL", "µs", database_cpu / count * 1e6)
     return figures.all()
 
 
-def batches(bench: Bench) -> list[Figure]:
+def batches(bench: Bench, *, postgres: bool = False) -> list[Figure]:
     """``POST /api/v1/jobs:batch`` with 1,000 jobs each: one call after the other, then 4 at once.
 
     A client that waits for each answer leaves the node idle while it reads it, and the node's
     thread that computes idle while the other one commits; several clients do not.
     """
     count = 8_000 if bench.quick else 50_000
-    figures = Figures(f"create, batches of {BATCH:,}")
+    figures = Figures(f"create{_where(postgres)}, batches of {BATCH:,}")
     for kind in ("at", "cron"):
-        with bench.node() as tocsin:
-            _warm_up(tocsin)
+        with bench.cluster(postgres=postgres) as cluster:
+            _warm_up(cluster)
             for number in range(bench.runs):
                 bench.say(f"create {number + 1}/{bench.runs}: {count:,} {kind} jobs in batches")
                 for at_once in BATCHES_AT_ONCE:
                     what = f"{kind} jobs, {at_once} at once"
                     prefix = f"{kind}-{number}-{at_once}"
-                    requests = batch_requests(tocsin, count, prefix, kind=kind)
-                    cpu, own = tocsin.cpu_seconds(), time.process_time()
-                    result = _send(tocsin, requests, concurrency=at_once)
-                    cpu, own = tocsin.cpu_seconds() - cpu, time.process_time() - own
+                    requests = batch_requests(cluster.port, count, prefix, kind=kind)
+                    database_cpu = cluster.database_cpu_seconds()
+                    cpu, own = cluster.cpu_seconds(), time.process_time()
+                    result = _send(cluster, requests, concurrency=at_once)
+                    cpu, own = cluster.cpu_seconds() - cpu, time.process_time() - own
+                    database_cpu = cluster.database_cpu_seconds() - database_cpu
                     figures.add(
                         what,
                         "/s",
                         count / result.seconds,
-                        baseline_name="raw sqlite3, same rows",
-                        baseline=_bare(bench, tocsin.database, f"{prefix}-"),
+                        baseline_name=f"raw {_driver(postgres)}, same rows",
+                        baseline=_bare(bench, cluster, f"{prefix}-"),
                     )
                     figures.add(f"{what}: CPU per job, node", "µs", cpu / count * 1e6)
                     figures.add(f"{what}: CPU per job, client", "µs", own / count * 1e6)
+                    if postgres:
+                        figures.add(
+                            f"{what}: CPU per job, PostgreSQL", "µs", database_cpu / count * 1e6
+                        )
     return figures.all()
 
 
-def _bare(bench: Bench, database: Path, prefix: str) -> float:
+singles_on_postgres = partial(singles, postgres=True)
+batches_on_postgres = partial(batches, postgres=True)
+
+
+def _where(postgres: bool) -> str:
+    return " on PostgreSQL" if postgres else ""
+
+
+def _driver(postgres: bool) -> str:
+    return "psycopg" if postgres else "sqlite3"
+
+
+def _bare_singles(bench: Bench, count: int, *, postgres: bool) -> float:
+    if postgres:
+        return baselines_postgres.jobs(bench.database(), count, batch=1)
     with bench.directory() as directory:
+        return baselines.sqlite_jobs(directory, count, batch=1)
+
+
+def _bare(bench: Bench, cluster: Cluster, prefix: str) -> float:
+    if cluster.server is not None:
+        return baselines_postgres.same_jobs(bench.database(), cluster.url, prefix, batch=BATCH)
+    with bench.directory() as directory:
+        database = cluster.first.database
         return baselines.sqlite_same_jobs(directory, database, prefix, batch=BATCH)
 
 
-def _send(tocsin: Tocsin, requests: list[bytes], *, concurrency: int) -> load.Load:
-    result = load.run(lambda: load.send(tocsin.port, requests, concurrency=concurrency))
+def _send(cluster: Cluster, requests: list[bytes], *, concurrency: int) -> load.Load:
+    result = load.run(lambda: load.send(cluster.port, requests, concurrency=concurrency))
     result.check(201)
     return result
 
 
-def _warm_up(tocsin: Tocsin) -> None:
+def _warm_up(cluster: Cluster) -> None:
     """The first requests pay for imports and caches."""
-    _send(tocsin, batch_requests(tocsin, 200, "warm", batch=100), concurrency=1)
+    _send(cluster, batch_requests(cluster.port, 200, "warm", batch=100), concurrency=1)
 
 
 def batch_requests(
-    tocsin: Tocsin, count: int, prefix: str, *, kind: str = "at", batch: int = BATCH
+    port: int, count: int, prefix: str, *, kind: str = "at", batch: int = BATCH
 ) -> list[bytes]:
     """Batch calls that create so many jobs."""
     jobs = definitions(count, prefix, kind=kind)
@@ -100,7 +130,7 @@ def batch_requests(
         load.request(
             "POST",
             "/api/v1/jobs:batch",
-            tocsin.port,
+            port,
             orjson.dumps({"jobs": jobs[start : start + batch]}),
         )
         for start in range(0, count, batch)

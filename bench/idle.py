@@ -72,7 +72,7 @@ def _create(tocsin: Tocsin, count: int, prefix: str) -> None:
     # In slices: the requests for a million jobs would fill the memory.
     for start in range(0, count, 50_000):
         requests: Sequence[bytes] = batch_requests(
-            tocsin, min(50_000, count - start), f"{prefix}-{start}", batch=BATCH
+            tocsin.port, min(50_000, count - start), f"{prefix}-{start}", batch=BATCH
         )
 
         async def send(requests: Sequence[bytes] = requests) -> load.Load:

@@ -1,22 +1,28 @@
 """Lateness: jobs that each fire every second, measured where the calls arrive."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
-from tests.support.process import Receiver, Tocsin, now_ms, rfc3339, wait_until
+from tests.support.process import Receiver, now_ms, rfc3339, wait_until
 from tests.support.receiver import Arrival
 
 from bench import baselines
 from bench.context import Bench
+from bench.nodes import Cluster, sleep_until
 from bench.report import Figure, Figures, percentile
 
 
-def run(bench: Bench, *, spread: bool) -> list[Figure]:
-    """``spread``: fire times evenly over the second; otherwise all at its beginning."""
+def run(bench: Bench, *, spread: bool, nodes: int | None = None) -> list[Figure]:
+    """``spread``: fire times evenly over the second; otherwise all at its beginning.
+
+    On SQLite, or with so many ``nodes`` on PostgreSQL.
+    """
     jobs, seconds = (1_000, 5) if bench.quick else (1_000, 20)
     where = "over the second" if spread else "at the full second"
+    if nodes is not None:
+        where += f", {nodes} nodes on PostgreSQL"
     figures = Figures(f"{jobs:,} per-second jobs, {where}")
     for number in range(bench.runs):
         bench.say(
@@ -27,18 +33,23 @@ def run(bench: Bench, *, spread: bool) -> list[Figure]:
             bare, _ = baselines.timer_lateness(
                 receiver, jobs=jobs, seconds=min(seconds, 5), spread=spread
             )
-        with bench.receiver() as receiver, bench.node() as tocsin:
-            _one_run(figures, tocsin, receiver, jobs, seconds, bare, spread=spread)
+        with bench.receiver() as receiver, _cluster(bench, nodes) as cluster:
+            _one_run(figures, cluster, receiver, jobs, seconds, bare, spread=spread)
     return figures.all()
 
 
 even = partial(run, spread=True)
 together = partial(run, spread=False)
+on_postgres = partial(run, spread=True, nodes=2)
+
+
+def _cluster(bench: Bench, nodes: int | None) -> AbstractContextManager[Cluster]:
+    return bench.cluster() if nodes is None else bench.cluster(postgres=True, nodes=nodes)
 
 
 def _one_run(
     figures: Figures,
-    tocsin: Tocsin,
+    cluster: Cluster,
     receiver: Receiver,
     jobs: int,
     seconds: int,
@@ -48,7 +59,7 @@ def _one_run(
 ) -> None:
     base = (now_ms() // 1_000 + 2) * 1_000
     offsets = [number * 1_000 // jobs if spread else 0 for number in range(jobs)]
-    created = tocsin.create(
+    created = cluster.create(
         [
             {
                 "name": f"second-{number}",
@@ -62,10 +73,12 @@ def _one_run(
     )
     start = (now_ms() // 1_000 + 3) * 1_000
     end = start + seconds * 1_000
-    time.sleep(start / 1_000 - 1 - time.time())
-    cpu = tocsin.cpu_seconds()
-    time.sleep(end / 1_000 - 1 - time.time())
-    cpu = tocsin.cpu_seconds() - cpu  # of as many seconds, shifted by the claim horizon
+    # As many seconds, shifted by the claim horizon.
+    sleep_until(start - 1_000)
+    cpu, database_cpu = cluster.cpu_seconds(), cluster.database_cpu_seconds()
+    sleep_until(end - 1_000)
+    cpu = cluster.cpu_seconds() - cpu
+    database_cpu = cluster.database_cpu_seconds() - database_cpu
     # A call may be late; but when later ones are there it is missing.
     wait_until(
         lambda: now_ms() > end + 2_000 and receiver.count() >= jobs * seconds,
@@ -86,7 +99,18 @@ def _one_run(
     figures.add("earliest call", "ms", min(lateness))
     figures.add("missing", "fires", missing)
     figures.add("double", "fires", double)
-    figures.add("CPU per fire, node", "µs", cpu / (jobs * seconds) * 1e6)
+    figures.add("CPU per fire, nodes", "µs", cpu / (jobs * seconds) * 1e6)
+    if cluster.server is not None:
+        figures.add("CPU per fire, PostgreSQL", "µs", database_cpu / (jobs * seconds) * 1e6)
+        figures.add("fires of the busiest node", "%", 100 * _busiest(cluster))
+
+
+def _busiest(cluster: Cluster) -> float:
+    """Which part of all fires the node made that made most."""
+    shares = [
+        int(count) for (count,) in cluster.query("SELECT count(*) FROM executions GROUP BY owner")
+    ]
+    return max(shares) / sum(shares)
 
 
 def _against_plan(

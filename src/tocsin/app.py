@@ -10,8 +10,10 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -28,7 +30,12 @@ from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
+from tocsin.engine.relay import Relay
 from tocsin.engine.timekeeper import clock_for
+from tocsin.processes.launch import child_command
+from tocsin.processes.role import Line, Role, take_role
+from tocsin.processes.siblings import Siblings
+from tocsin.processes.supervisor import SUPPORTED, Supervisor
 from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
@@ -57,19 +64,25 @@ Python's defaults the collector walks them again and again. There are next to no
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code of the process.
 
-    Raises ``InvalidInput`` for a setting that only turns out here to be unusable.
+    With several ``processes`` this one supervises them. Raises ``InvalidInput`` for a setting that
+    only turns out here to be unusable.
     """
+    role = take_role()
+    alone = role is None and settings.processes == 1
     configure_logging(
         level=settings.log_level,
         format=settings.log_format,
         file=settings.log_file,
         file_bytes=settings.log_file_bytes,
         file_count=settings.log_file_count,
+        process=None if alone else settings.node_name,
     )
-    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
+        if role is None and not alone:
+            return asyncio.run(_supervise(settings))
+        sys.setswitchinterval(SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, role))
     except InvalidInput:
         raise
     except (TocsinError, OSError) as error:
@@ -91,47 +104,96 @@ def check_migrations(settings: Settings) -> None:
     databases.check(settings.database)
 
 
-async def _serve(settings: Settings) -> None:
+async def _supervise(settings: Settings) -> int:
+    """What is done once for all processes, then their supervision."""
+    if not SUPPORTED:
+        raise InvalidInput.of("processes", "only one is possible on this system", "not_supported")
     listener = _listen(settings.host, settings.port)
     with contextlib.closing(listener):
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        store = await _open_store(settings)
+        await _when_up(settings, lambda: asyncio.to_thread(databases.migrate, settings.database))
+        log.info("supervising", url=_url_of(listener), processes=settings.processes)
+        return await Supervisor(
+            count=settings.processes,
+            launch=lambda number: child_command(_settings_of_child(settings, number)),
+            listener=listener,
+            # The stop of a node has no part that is longer than the grace or the lease.
+            patience=(3 * settings.shutdown_grace + settings.lease_ttl) / 1_000 + 30,
+        ).run(flush_logging)
+
+
+async def _serve(settings: Settings, role: Role | None) -> None:
+    if role is None:
+        listener = _listen(settings.host, settings.port)
+    else:
+        listener = socket.socket(fileno=role.listener)
+    with contextlib.closing(listener):
+        url = _url_of(listener)
+        store = await _open_store(settings, migrate=role is None)
         try:
             # A file that cannot be written to is better refused now than at the first fire; a
             # full disk is waited for, as while running.
             with contextlib.suppress(StoreFull):
                 await store.ping()
-            await _Node(settings, store, url, await clock_for(store)).run(listener)
+            await _Node(settings, store, url, await clock_for(store), role).run(listener)
         finally:
             await store.close()
 
 
-async def _open_store(settings: Settings) -> Store:
+async def _open_store(settings: Settings, *, migrate: bool) -> Store:
     """The store, with its tables up to date; a server that is not up yet is waited for."""
     store = databases.make_store(settings.database, prepare=settings.database_prepare)
+
+    async def try_to_open() -> None:
+        if migrate:
+            await asyncio.to_thread(databases.migrate, settings.database)
+        await store.open()
+
+    await _when_up(settings, try_to_open)
+    return store
+
+
+async def _when_up(settings: Settings, act: Callable[[], Awaitable[object]]) -> None:
+    """Do something as soon as the database server answers."""
     give_up = time.monotonic() + settings.database_wait / 1_000
     while True:
         try:
-            await asyncio.to_thread(databases.migrate, settings.database)
-            await store.open()
+            await act()
         except StoreUnavailable as error:
             if time.monotonic() >= give_up or databases.kind_of(settings.database) == "sqlite":
                 raise
             log.warning("store.waiting", error=str(error))
             await asyncio.sleep(1)
         else:
-            return store
+            return
+
+
+def _settings_of_child(settings: Settings, number: int) -> dict[str, Any]:
+    """What is given to a child: what was given to this process, with a name and a log of its own.
+
+    Two processes that rotate one log file would lose lines.
+    """
+    given = settings.model_dump(mode="json", include=settings.model_fields_set)
+    given["node_name"] = f"{settings.node_name[:97]}-{number}"
+    if settings.log_file is not None:
+        path = Path(settings.log_file)
+        given["log_file"] = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    return given
 
 
 class _Node:
     """Everything that one process consists of."""
 
-    def __init__(self, settings: Settings, store: Store, url: str, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, url: str, clock: Clock, role: Role | None
+    ) -> None:
         self._settings = settings
+        self._role = role
+        self._line = None if role is None else Line(role)
+        self._siblings = None if role is None else Siblings(role)
         self._store = store
         self._url = url
         self._stopping = asyncio.Event()
+        self._orphaned = False
         version = installed_version("tocsin")
         self._bus = Bus()
         self._client = HttpClient(
@@ -142,7 +204,7 @@ class _Node:
             max_idle=settings.max_in_flight,
             user_agent=f"tocsin/{version}",
         )
-        metrics = Metrics(version=version, node=settings.node_name)
+        metrics = self._metrics = Metrics(version=version, node=settings.node_name)
         self._engine = Engine(
             store=store,
             caller=Deliver(
@@ -151,6 +213,7 @@ class _Node:
                 node_name=settings.node_name,
                 max_response=settings.max_response,
                 excerpt=settings.excerpt,
+                may_send=lambda: self._engine.lease.held,
             ),
             clock=clock,
             bus=self._bus,
@@ -184,6 +247,8 @@ class _Node:
         self._events = EventLog(
             self._bus, incarnation=uuid.uuid4().hex[:8], capacity=settings.events_kept
         )
+        self._notices = databases.make_notices(settings.database) if settings.notify else None
+        self._relay = self._make_relay()
         limits = Limits(max_jobs=settings.max_jobs, max_bytes=settings.max_definition_bytes)
         new_job_id = Uuid7(clock.now)
         self._jobs = JobService(
@@ -219,6 +284,7 @@ class _Node:
                 now=clock.now,
                 version=version,
                 body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
+                sibling_metrics=None if self._siblings is None else self._siblings.metrics,
                 demo=settings.demo,
             )
         )
@@ -238,17 +304,30 @@ class _Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        if self._settings.demo:
+        if self._line is not None:
+            loop.add_reader(self._line.fileno(), self._supervisor_gone, self._line)
+        if self._settings.demo and (self._role is None or self._role.first):
             await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        if self._siblings is not None:
+            await self._siblings.open(
+                receive=(lambda _: None) if self._relay is None else self._relay.receive,
+                metrics=lambda: self._metrics.render_for_host(with_store=False),
+            )
+        if self._relay is not None:
+            await self._relay.start()
+        if self._notices is not None:
+            await self._notices.start()
         await self._engine.start()
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         stopping = asyncio.create_task(self._stopping.wait())
         log.info(
             "started", url=self._url, docs=f"{self._url}/api/docs", node=self._settings.node_name
         )
+        if self._line is not None:
+            self._line.say_started()
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", in_flight=self._engine.dispatcher.in_flight)
         await self._engine.stop()
@@ -257,15 +336,50 @@ class _Node:
         stopping.cancel()
         await serving
         await self._client.close()
+        if self._relay is not None:
+            await self._relay.stop()
+        if self._notices is not None:
+            await self._notices.stop()
+        if self._siblings is not None:
+            self._siblings.close(orphaned=self._orphaned)
         log.info("stopped")
 
+    def _make_relay(self) -> Relay | None:
+        """How other nodes hear of changes; ``None`` where there are none, or it is not wanted.
+
+        A database server carries the news to all hosts, and so to the processes of this one too.
+        """
+        transport = self._notices or self._siblings
+        if transport is None or not self._settings.notify:
+            return None
+        relay = Relay(
+            bus=self._bus,
+            transport=transport,
+            read_jobs=self._store.get_jobs,
+            own=lambda: self._engine.lease.incarnation,
+            has_readers=lambda: self._events.readers > 0,
+        )
+        self._events.on_reader = relay.want
+        if self._notices is not None:
+            self._notices.receive, self._notices.missed = relay.receive, relay.missed
+        return relay
+
     def _stop(self, number: signal.Signals) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() and self._role is None:
             # Asked twice: whoever asks will not wait; the next start rescues what is under way.
             log.warning("stopped.at_once", signal=number.name)
             flush_logging()
             os._exit(128 + number)
+        # A service manager may ask each process, and the supervisor asks it again: that is no
+        # hurry. It has a way of its own to end a child at once.
         self._stopping.set()
+
+    def _supervisor_gone(self, line: Line) -> None:
+        asyncio.get_running_loop().remove_reader(line.fileno())
+        self._orphaned = True
+        if not self._stopping.is_set():
+            log.error("supervisor.gone", remedy="this process stops; start Tocsin again")
+            self._stopping.set()
 
     async def _readiness(self) -> Sequence[Check]:
         """What a firing node needs, one check each."""
@@ -313,6 +427,11 @@ def _job_defaults(settings: Settings) -> JobDefaults:
         ),
         misfire=Misfire(policy=MisfirePolicy(settings.default_misfire)),
     )
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -34,6 +34,11 @@ def make_store(database: str, *, prepare: bool = True) -> Store:
     return postgres.PostgresStore(database, prepare=prepare)
 
 
+def make_notices(database: str) -> postgres.Notices | None:
+    """What carries messages between the nodes of a database; ``None`` where it cannot."""
+    return postgres.Notices(database) if kind_of(database) == "postgresql" else None
+
+
 def migrate(database: str) -> bool:
     """Bring the tables to the version of this program; whether anything was changed.
 

@@ -43,6 +43,12 @@ class Settings(BaseSettings):
         le=3_600_000,
         description="How long a start waits for a PostgreSQL server that does not answer.",
     )
+    notify: bool = Field(
+        True,
+        description="Tell other nodes of changes at once, and hear theirs: by notifications of "
+        "PostgreSQL, or between the processes of one host. Without, everything works at the speed "
+        "of polling.",
+    )
     database_prepare: bool = Field(
         True,
         description="Prepare statements on PostgreSQL; not behind a pooler in transaction mode "
@@ -54,6 +60,13 @@ class Settings(BaseSettings):
         max_length=100,
         description="Name of this process in attempts, logs and metrics; need not be unique. "
         "By default the host name.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the address, each a node named `<node_name>-1` and so "
+        "on; with more than one, another process supervises them. One for each CPU core is plenty.",
     )
     demo: bool = Field(False, description="Add a few demonstration jobs on an empty database.")
 

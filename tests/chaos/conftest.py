@@ -1,15 +1,22 @@
 """Processes for one test, ended with it; and the counts that the scenarios saw."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.cluster import Cluster
+from tests.support.postgres import PostgresServer
 from tests.support.process import Receiver, Tocsin
+from tests.support.scale import SCALE
 
 NodeFactory = Callable[..., Tocsin]
+ClusterFactory = Callable[..., Cluster]
+
+FULL = SCALE >= 3
+"""Whether the scenarios on PostgreSQL run at their full size, not only at that of CI."""
 
 
 def seeds(count: int) -> pytest.MarkDecorator:
@@ -20,8 +27,7 @@ def seeds(count: int) -> pytest.MarkDecorator:
     chosen = os.environ.get("TOCSIN_TEST_SEED")
     if chosen is not None:
         return pytest.mark.parametrize("seed", [int(chosen)])
-    scale = float(os.environ.get("TOCSIN_TEST_SCALE", "1"))
-    return pytest.mark.parametrize("seed", range(max(1, round(count * scale))))
+    return pytest.mark.parametrize("seed", range(max(1, round(count * SCALE))))
 
 
 @pytest.fixture
@@ -48,7 +54,37 @@ def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NodeFactory
     yield make
     for one in made:
         one.close()
+    _no_tracebacks(made)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A durable server, which scenarios may kill and must start again."""
+    server = PostgresServer(durable=True).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def cluster(
+    tmp_path: Path, postgres: PostgresServer, request: pytest.FixtureRequest
+) -> Iterator[ClusterFactory]:
+    """Makes clusters (without nodes) that end with the test, without a traceback in any log."""
+    made: list[Cluster] = []
+
+    def make(**options: Any) -> Cluster:
+        made.append(Cluster(tmp_path, postgres, **options))
+        request.node.tocsin_nodes = made[-1].nodes
+        return made[-1]
+
+    yield make
     for one in made:
+        one.close()
+        _no_tracebacks(one.nodes)
+
+
+def _no_tracebacks(nodes: Sequence[Tocsin]) -> None:
+    for one in nodes:
         log = one.whole_log()
         at = log.find("Traceback")
         assert at < 0, f"a traceback in the log:\n{log[max(0, at - 500) : at + 4_000]}"

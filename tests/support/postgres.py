@@ -59,6 +59,12 @@ class PostgresServer:
         )  # fmt: skip
         atexit.register(self.remove)
 
+    @property
+    def pid(self) -> int:
+        """The process id of its postmaster; all others are children of that."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Where a database of this server is, perhaps through a proxy on another port."""
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"

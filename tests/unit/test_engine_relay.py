@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.support import build
+
 from tocsin.domain.execution import Attempt, ErrorKind, Execution, State
 from tocsin.domain.job import Job
 from tocsin.engine import relay as relay_module
@@ -94,7 +94,7 @@ def test_rubbish_is_refused_and_nothing_else(message: bytes) -> None:
 
 @pytest.mark.parametrize(
     "news",
-    ['["run"]', '["run",true,1,2]', "7", "[]", '[["due"]]', '{"a":1}'],
+    ['["run",true,1,2]', "7", "[]", '[["due"]]', '{"a":1}'],
 )
 def test_items_of_another_shape_are_refused(news: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
@@ -135,7 +135,9 @@ class Wire:
 class Side:
     """A relay with its bus and what was heard there."""
 
-    def __init__(self, jobs: dict[str, Job] | None = None, **options: Any) -> None:
+    def __init__(
+        self, jobs: dict[str, Job] | None = None, *, started: bool = False, **options: Any
+    ) -> None:
         self.now = 100.0
         self.jobs = {} if jobs is None else jobs
         self.bus = Bus()
@@ -150,7 +152,8 @@ class Side:
             **options,
         )
         self.bus.listen(self.heard.append)
-        self.bus.listen(self.relay._hear)
+        if not started:
+            self.bus.listen(self.relay._hear)
 
     async def _read(self, ids: Sequence[str]) -> dict[str, Job]:
         return {one: self.jobs[one] for one in ids if one in self.jobs}
@@ -170,7 +173,7 @@ class Side:
 
 def ended(number: int = 0, **fields: Any) -> Execution:
     return build.execution(
-        JOB, build.NOW + number, state=State.SUCCEEDED, **{"owner": "me", **fields}
+        JOB, build.NOW + number, **{"state": State.SUCCEEDED, "owner": "me", **fields}
     )
 
 
@@ -240,7 +243,7 @@ async def test_an_item_too_large_for_any_message_is_counted() -> None:
 
 async def test_from_bus_to_bus_without_an_echo() -> None:
     paused = build.job("paused-one")
-    here, there = Side(), Side({paused.id: paused})
+    here, there = Side(started=True), Side({paused.id: paused}, started=True)
     here.wire.other, there.wire.other = there.relay, here.relay
     await here.relay.start()
     await there.relay.start()
@@ -275,7 +278,7 @@ async def test_a_job_is_read_again_until_the_change_is_there(
     monkeypatch.setattr(relay_module, "READ_AGAIN", 0.001)
     old = build.job("late")
     new = replace(old, version=old.version + 1)
-    side = Side({old.id: old})
+    side = Side({old.id: old}, started=True)
     await side.relay.start()
     try:
         told = encode_item(JobTold("updated", new.id, new.version))
@@ -307,8 +310,8 @@ async def test_gaps_are_noticed_and_own_messages_ignored() -> None:
     there.relay.receive(b"rubbish")
 
 
-async def test_a_transport_that_fails_loses_only_messages(caplog: Any) -> None:  # noqa: ARG001
-    here, there = Side(), Side()
+async def test_a_transport_that_fails_loses_only_messages() -> None:
+    here, there = Side(started=True), Side()
     here.wire.other = there.relay
     await here.relay.start()
     try:

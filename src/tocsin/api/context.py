@@ -50,5 +50,7 @@ class ApiContext:
     version: str
     namespace: str = "default"
     body_limits: BodyLimits = BodyLimits()
+    sibling_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None
+    """Asks the other processes behind this address, where there are several."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

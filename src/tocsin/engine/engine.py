@@ -200,6 +200,8 @@ class Engine:
                     return
                 await asyncio.sleep(pause)
             else:
+                # At the next poll of the others it would be late.
+                self._bus.publish(WorkDue(at=self._clock.now()))
                 return
 
     async def _leave(self) -> None:

@@ -38,7 +38,7 @@ class CallStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkDue:
-    """Another node knows of something that is due at an instant."""
+    """Something is due at an instant: another node says so, or this one has given it back."""
 
     at: Millis
 

@@ -8,7 +8,7 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,6 +19,9 @@ MAX_WAITING = 20_000
 
 MAX_BATCH = 1_000
 """Lines that are handed to a sink at once."""
+
+ATOMIC = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe takes in one piece, whoever else writes to it."""
 
 _Item: TypeAlias = "bytes | threading.Event | None"
 
@@ -45,7 +48,10 @@ class StreamSink:
             self._fd = None  # a stream in memory, as in tests
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Write to the descriptor itself, in as few calls as possible."""
+        """Write to the descriptor itself, in pieces of whole lines that stay together.
+
+        So the lines of several processes do not mix; only one longer than a piece could.
+        """
         if self._gone:
             return
         try:
@@ -53,7 +59,8 @@ class StreamSink:
                 self._stream.write(b"".join(lines).decode("utf-8", "replace"))
                 self._stream.flush()
             else:
-                _write_all(self._fd, b"".join(lines))
+                for piece in _pieces(lines, ATOMIC):
+                    _write_all(self._fd, piece)
         except (OSError, ValueError):
             self._gone = True
 
@@ -75,16 +82,8 @@ class FileSink:
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Write in pieces that fit into one file, so that none outgrows its limit."""
-        piece: list[bytes] = []
-        size = 0
-        for line in lines:
-            if piece and size + len(line) > self._max_bytes:
-                self._append(b"".join(piece))
-                piece, size = [], 0
-            piece.append(line)
-            size += len(line)
-        if piece:
-            self._append(b"".join(piece))
+        for piece in _pieces(lines, self._max_bytes):
+            self._append(piece)
 
     def close(self) -> None:
         """Close the file."""
@@ -212,6 +211,20 @@ class LogWriter:
         # Two threads may add at once and one addition get lost: the count is a hint.
         self._lost += count
         self._why = why
+
+
+def _pieces(lines: Sequence[bytes], most: int) -> Iterator[bytes]:
+    """The lines put together to pieces of ``most`` bytes, or of one line that is longer."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > most:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield b"".join(piece)
 
 
 def _write_all(fd: int, data: bytes) -> None:

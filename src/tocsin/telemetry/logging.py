@@ -40,8 +40,9 @@ _QUIET = {
 class Outputs:
     """The places that log lines go to, each with its own rendering."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: str | None = None) -> None:
         self._writers: dict[Render, list[LogWriter]] = {}
+        self._process = process
 
     def add(self, render: Render, writer: LogWriter) -> None:
         """Also write there; what looks the same in two places is rendered once."""
@@ -51,6 +52,8 @@ class Outputs:
         """Render the event for each place and queue it; never waits and never raises."""
         if "exc_info" in fields:
             structlog.processors.format_exc_info(None, level, fields)
+        if self._process is not None:
+            fields = {"process": self._process, **fields}
         now = time.time()
         for render, writers in self._writers.items():
             line = render(now, level, event, fields)
@@ -78,15 +81,17 @@ def configure_logging(
     file: str | None,
     file_bytes: int,
     file_count: int,
+    process: str | None = None,
 ) -> None:
     """Send all logging of this process to standard error and, where given, to a rotated file.
 
     ``auto`` is ``console`` where standard error is a terminal and ``json`` otherwise; the file is
-    always JSON. May be called again; then the earlier outputs are closed. Raises ``InvalidInput``
-    where the file cannot be opened.
+    always JSON. With ``process`` each line carries that name: several processes may share standard
+    error (never a file). May be called again; then the earlier outputs are closed. Raises
+    ``InvalidInput`` where the file cannot be opened.
     """
     global _outputs  # noqa: PLW0603  # the logging of a process is one thing
-    outputs = Outputs()
+    outputs = Outputs(process)
     if file is not None:
         outputs.add(json_line, _file_writer(file, file_bytes, file_count))
     if sys.stderr is not None:

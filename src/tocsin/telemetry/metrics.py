@@ -1,6 +1,6 @@
 """What ``/metrics`` shows: counts, distributions and levels, in Prometheus' words."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, Info, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -32,6 +32,7 @@ class Metrics(Collector):
 
     def __init__(self, *, version: str, node: str) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
+        self._node = node
         self._fires = Counts(
             "tocsin_fires",
             "Fire times of schedules that ended; each of a skipped range counts",
@@ -235,5 +236,59 @@ class Metrics(Collector):
         """Everything as text."""
         return generate_latest(self.registry)
 
+    def render_for_host(self, *, with_store: bool) -> bytes:
+        """The same for a host with several nodes: what is this node's own carries its name.
+
+        What the store holds is the same wherever it is read, so it is shown by one node alone:
+        ``with_store``.
+        """
+        families = []
+        for family in self.registry.collect():
+            if family.name not in _OF_STORE:
+                for at, sample in enumerate(family.samples):
+                    family.samples[at] = sample._replace(
+                        labels={**sample.labels, "node": self._node}
+                    )
+            elif not with_store:
+                continue
+            families.append(family)
+        return generate_latest(_Families(families))
+
 
 _SUCCESS = "success"
+
+_OF_STORE = frozenset(
+    {
+        "tocsin_store_up",
+        "tocsin_nodes",
+        "tocsin_queue_depth",
+        "tocsin_jobs",
+        "tocsin_capacity_used",
+        "tocsin_capacity_limit",
+    }
+)
+
+
+class _Families(Collector):
+    """Families that are there already, to be written as text."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def merge(texts: Iterable[bytes]) -> bytes:
+    """The metrics of several nodes as one text: each family once, with the samples of all."""
+    families: dict[bytes, list[bytes]] = {}
+    for text in texts:
+        about, samples = b"", families.setdefault(b"", [])
+        for line in text.splitlines(keepends=True):
+            if line.startswith(b"# HELP "):
+                about = line
+            elif line.startswith(b"# TYPE "):
+                samples = families.setdefault(about + line, [])
+            elif not line.startswith(b"#"):
+                samples.append(line)
+    return b"".join(head + b"".join(samples) for head, samples in families.items())

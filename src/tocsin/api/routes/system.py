@@ -11,7 +11,7 @@ from tocsin.api.schemas import HealthOut, ReadyOut
 from tocsin.domain.duration import format_duration
 from tocsin.domain.errors import StoreError
 from tocsin.services.stats import HEALTH_WINDOW
-from tocsin.telemetry.metrics import CONTENT_TYPE
+from tocsin.telemetry.metrics import CONTENT_TYPE, merge
 
 
 class MetricsText(Response):
@@ -94,7 +94,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             metrics.set_store_down()
         else:
             metrics.set_store(present, usage, stats.limits, nodes=nodes)
-        return MetricsText(metrics.render())
+        if context.sibling_metrics is None:
+            return MetricsText(metrics.render())
+        siblings = await context.sibling_metrics()
+        return MetricsText(merge([metrics.render_for_host(with_store=True), *siblings]))
 
     @app.get(
         "/api/v1/stats",

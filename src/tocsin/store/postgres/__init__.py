@@ -13,7 +13,8 @@
     errors      what PostgreSQL reports, as errors of Tocsin
 """
 
+from tocsin.store.postgres.notices import Notices
 from tocsin.store.postgres.schema import check, migrate
 from tocsin.store.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore", "check", "migrate"]
+__all__ = ["Notices", "PostgresStore", "check", "migrate"]

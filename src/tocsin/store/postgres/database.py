@@ -8,6 +8,7 @@ and the server may hand out another session for each of them.
 """
 
 import asyncio
+import select
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -53,10 +54,11 @@ _EACH = """
 """The queries are written to go from index to index, as SQLite executes them; statistics that are
 older than a burst of work must not talk PostgreSQL into reading whole tables in their order."""
 
-_BEGIN_WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+_BEGIN_WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL synchronous_commit = on;
     SET LOCAL lock_timeout = 5000;
-    SET LOCAL idle_in_transaction_session_timeout = 5000;{_EACH.format(timeout=20_000)}"""
+    SET LOCAL idle_in_transaction_session_timeout = 5000;
+    SET LOCAL plan_cache_mode = force_generic_plan;{_EACH.format(timeout=20_000)}"""
 """A node that stops in the middle of a transaction must not keep its locks for longer than a
 lease: the server ends its session."""
 
@@ -77,12 +79,14 @@ def parts_of(url: str) -> dict[str, Any]:
     try:
         return conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
+        # What it quotes may be the password.
+        problem = str(error).partition('"')[0].strip(" :")
         raise InvalidInput.of(
             "database",
-            f"is no URL of a PostgreSQL database ({str(error).strip()}); "
+            f"is no URL of a PostgreSQL database ({problem}); "
             "write postgresql://USER:PASSWORD@HOST:5432/NAME",
             "unknown_database",
-        ) from error
+        ) from None
 
 
 def conninfo(url: str) -> str:
@@ -209,10 +213,7 @@ class PostgresDatabase:
     def _on_connection(self, work: Callable[[Connection], T]) -> T:
         conn: Connection | None = None
         try:
-            with self._lock:
-                conn = self._idle.pop() if self._idle else None
-            if conn is None:
-                conn = self._engine.connect()
+            conn = self._connection()
             result = work(conn)
         except BaseException as error:
             if conn is not None:
@@ -224,11 +225,21 @@ class PostgresDatabase:
         self._put_back(conn)
         return result
 
+    def _connection(self) -> Connection:
+        while True:
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
+            if idle is None:
+                return self._engine.connect()
+            if not _has_news(idle):
+                return idle
+            _close(idle)
+
     def _put_back(self, conn: Connection) -> None:
-        driver = conn.connection.driver_connection
+        # Where SQLAlchemy has seen that it is broken, asking it for the driver's would raise.
+        driver = None if conn.invalidated else conn.connection.driver_connection
         if (
-            conn.invalidated
-            or driver is None
+            driver is None
             or driver.closed
             or driver.pgconn.transaction_status is not TransactionStatus.IDLE
         ):
@@ -236,6 +247,15 @@ class PostgresDatabase:
             return
         with self._lock:
             self._idle.append(conn)
+
+
+def _has_news(conn: Connection) -> bool:
+    """Whether the server has said something unasked, which is nearly always that it hangs up."""
+    with suppress(Exception):
+        waiting = select.poll()
+        waiting.register(raw(conn).fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
+    return True
 
 
 def _close(conn: Connection) -> None:

@@ -11,7 +11,7 @@ long that nobody behind them notices, and otherwise try again later.
 from datetime import UTC, datetime
 
 import structlog
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection
 
 from tocsin.domain.instant import DAY, Millis
@@ -26,6 +26,9 @@ AHEAD = 7
 
 LOCK_FOR = 100
 """Milliseconds to wait for a lock on the table."""
+
+SCAN_FOR = 1_000
+"""Milliseconds to look through the default table for rows of a new day, with the lock held."""
 
 DEFAULT = "executions_default"
 _PREFIX = "executions_p"
@@ -71,6 +74,7 @@ def make(conn: Connection, day: Millis) -> bool:
         return False
     # Attached empty: creating it as a partition would lock the table for all of that.
     driver.execute(f"CREATE TABLE {name} (LIKE executions INCLUDING ALL)")
+    driver.execute(f"SET LOCAL statement_timeout = {SCAN_FOR}")
     driver.execute(
         f"ALTER TABLE executions ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
     )
@@ -83,7 +87,8 @@ def drop(conn: Connection, day: Millis) -> bool:
     Never while something of it is not finished.
     """
     driver = raw(conn)
-    if not _mine(conn) or _has_live(conn, day):
+    # Another node may have been faster.
+    if not _mine(conn) or day not in days(conn) or _has_live(conn, day):
         return False
     name = _name(day)
     driver.execute(f"SET LOCAL lock_timeout = {LOCK_FOR}")
@@ -101,7 +106,7 @@ class _StillLive(Exception):
 
 def is_passing(error: BaseException) -> bool:
     """Whether an error of ``make`` or ``drop`` only says: later."""
-    return isinstance(original(error), LockNotAvailable | _StillLive)
+    return isinstance(original(error), LockNotAvailable | QueryCanceled | _StillLive)
 
 
 def _mine(conn: Connection) -> bool:

@@ -139,6 +139,11 @@ NEXT_DUE_PAST_BUSY = tuple(
 )
 """Parameters: after, busy lanes. Answers the instant sought, then where the search ended."""
 
+LOCK_JOBS = """
+    SELECT id, version FROM jobs WHERE id = ANY (%s::uuid[]) FOR KEY SHARE SKIP LOCKED"""
+LOCK_LIVE = f"""
+    SELECT FROM executions WHERE job_id = ANY (%s::uuid[]) AND {LIVE} ORDER BY id FOR UPDATE"""
+TAKE_TURNS = "SELECT pg_advisory_xact_lock(%s)"
 LIVE_COUNTS = f"""
     SELECT job_id, count(*) FILTER (WHERE NOT queued), count(*) FILTER (WHERE queued)
     FROM executions WHERE job_id = ANY (%s::uuid[]) AND {LIVE} GROUP BY job_id"""  # noqa: S608

@@ -24,6 +24,8 @@ from tocsin.store.postgres.queries import (
     INSERT_TAGS,
     INSERT_TIMERS,
     LIVE_COUNTS,
+    LOCK_JOBS,
+    LOCK_LIVE,
     MOVE_TIMERS,
     NEXT_DUE,
     NEXT_DUE_PAST_BUSY,
@@ -34,6 +36,7 @@ from tocsin.store.postgres.queries import (
     SET_HEALTH,
     STORE_RESULTS,
     TAKE,
+    TAKE_TURNS,
     TIME,
     WRITE_TALLY,
     due_executions_sql,
@@ -50,6 +53,9 @@ SHARDS = 16
 """Of the counters: processes that write at once should seldom wait for each other's row."""
 
 _BIGGEST = (1 << 63) - 1
+
+_TURNS = 5_498_171_003_927_180
+"""Held by who adds jobs near a limit."""
 
 _BAD_ROW = (ValueError, OverflowError, TypeError, AttributeError, RecursionError)
 
@@ -69,6 +75,11 @@ class PostgresStatements:
         rows = [(name, change) for name, change in sorted(changes.items()) if change]
         if rows:
             raw(conn).execute(ADD_TO_COUNTERS, (self._shard, *columns(rows)))
+
+    def take_turns(self, conn: Connection) -> bool:
+        """Wait for others that called this until they commit."""
+        raw(conn).execute(TAKE_TURNS, (_TURNS,))
+        return True
 
     # --- nodes
 
@@ -104,9 +115,24 @@ class PostgresStatements:
         busy: frozenset[int],
         limit: int,
     ) -> Sequence[Row]:
-        """Pending executions that are not queued, earliest first, locked."""
+        """Pending executions that are not queued, earliest first, locked.
+
+        Those are passed over whose job is being changed, or they might be claimed by its old
+        definition after the change was acknowledged. A timer needs no such look: whoever changes
+        a job takes its timer away.
+        """
+        driver = raw(conn)
         statement = due_executions_sql(exact=exact, busy=bool(busy))
-        return raw(conn).execute(statement, (until, *_lanes(busy), limit)).fetchall()
+        found = driver.execute(statement, (until, *_lanes(busy), limit)).fetchall()
+        of_jobs = {row[1] for row in found if row[-1] is not None}
+        if not of_jobs:
+            return found
+        versions = dict(driver.execute(LOCK_JOBS, (array(of_jobs),)).fetchall())
+        return [
+            (*row[:-1], versions.get(row[1]))
+            for row in found
+            if row[-1] is None or row[1] in versions
+        ]
 
     def due_queued(
         self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
@@ -130,6 +156,10 @@ class PostgresStatements:
             for statement in NEXT_DUE_PAST_BUSY:
                 found += _row(raw(conn).execute(statement, parameters))
         return min((at for at in found if at is not None), default=None)
+
+    def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
+        """Lock what is live of jobs, by id."""
+        raw(conn).execute(LOCK_LIVE, (array(job_ids),))
 
     def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
         """What is live of jobs."""

@@ -43,7 +43,8 @@ class PostgresStore(SqlStore):
         """
         known = await self._database.read(partitions.days)
         for day in await self._database.read(partitions.missing):
-            await self._change_days(partitions.make, day)
+            if day + DAY > before:
+                await self._change_days(partitions.make, day)
         old = [day for day in known if day + DAY <= before]
         for day in old:
             await self._change_days(partitions.drop, day)

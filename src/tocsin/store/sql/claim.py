@@ -160,11 +160,15 @@ class _Claiming:
         return candidates
 
     def _live_counts(self, timers: Sequence[tuple[bool, DueTimer]]) -> dict[str, Live]:
-        careful = []
+        careful, replacing = [], []
         for _, timer in timers:
             job = self._jobs.get(timer[0])
             if job is not None and job.spec.overlap is not Overlap.ALLOW:
                 careful.append(job.id)
+                if job.spec.overlap is Overlap.REPLACE:
+                    replacing.append(job.id)
+        if replacing:
+            self._statements.lock_live(self._conn, replacing)
         return self._statements.live_counts(self._conn, careful) if careful else {}
 
     # --- deciding

@@ -189,14 +189,15 @@ def add_execution(
     request: Request | None = None,
 ) -> tuple[Execution, Sequence[Execution]] | Request:
     """Store an execution that a person asked for, as ``admit`` decides."""
+    job_id = execution.job_id
+    # Before anything is read: with the job locked, nobody else adds to it meanwhile.
+    row = conn.execute(_LOCK_JOB, {"job_id": job_id}).first() if is_id(job_id) else None
     taken = stored_request(conn, request)
     if taken is not None:
         return taken
     known = get_execution(conn, execution.id)
     if known is not None:
         return known, ()
-    job_id = execution.job_id
-    row = conn.execute(_LOCK_JOB, {"job_id": job_id}).first() if is_id(job_id) else None
     if row is None or row.status == JobStatus.DELETED.value:
         raise NotFound(f"the job {execution.job_name!r} ({job_id}) does not exist any more")
     if row.status == JobStatus.CANCELLED.value:

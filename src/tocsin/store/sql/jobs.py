@@ -114,9 +114,11 @@ def create_jobs(
     taken = stored_request(conn, request)
     if taken is not None:
         return taken
+    # Before the rest: who comes with the same key at the same time waits here, and finds it.
+    store_request(conn, request)
     rows = [job_row(one.job, one.written) for one in new]
     growth = sum(row[_SIZE] for row in rows)
-    over = _over_capacity(conn, limits, jobs=len(rows), growth=growth)
+    over = _over_capacity(conn, statements, limits, jobs=len(rows), growth=growth)
     if over is not None:
         _refuse_taken_names(conn, new)
         raise over
@@ -131,7 +133,6 @@ def create_jobs(
         statements.insert_timers(conn, first)
     added = ((one.job.status, row[_SIZE]) for one, row in zip(new, rows, strict=True))
     statements.add_to_counters(conn, counters.changes_of((), added))
-    store_request(conn, request)
     return None
 
 
@@ -157,11 +158,24 @@ def _refuse_taken_names(conn: Connection, new: Sequence[NewJob]) -> None:
         raise InvalidInput(problems)
 
 
+NEAR_JOBS = 100_000
+NEAR_BYTES = 400_000_000
+"""How near to a limit those who add take turns. What others add meanwhile is not seen before they
+commit; further away there is room for all that can be under way at once."""
+
+
 def _over_capacity(
-    conn: Connection, limits: Limits, *, jobs: int, growth: int
+    conn: Connection, statements: Statements, limits: Limits, *, jobs: int, growth: int
 ) -> CapacityExceeded | None:
     """The limit that is exceeded where so many jobs and bytes are added."""
+    if not jobs and growth <= 0:
+        return None
     used = counters.usage(conn)
+    if (
+        used.jobs + jobs > limits.max_jobs - NEAR_JOBS
+        or used.bytes + growth > limits.max_bytes - NEAR_BYTES
+    ) and statements.take_turns(conn):
+        used = counters.usage(conn)
     if jobs and used.jobs + jobs > limits.max_jobs:
         return CapacityExceeded(
             f"the store holds {used.jobs:,} jobs, {jobs:,} more would exceed the limit of "
@@ -185,7 +199,7 @@ _OLD = (
     .where(jobs.c.id == bindparam("job_id"))
     .with_for_update()
 )
-_FIRE_AT = select(timers.c.fire_at).where(timers.c.job_id == bindparam("job_id"))
+_FIRE_AT = select(timers.c.fire_at).where(timers.c.job_id == bindparam("job_id")).with_for_update()
 _DELETE_TIMER = delete(timers).where(timers.c.job_id == bindparam("job_id"))
 
 
@@ -210,20 +224,21 @@ def change_job(
     now: Millis,
 ) -> list[Execution] | None:
     """Replace a job and its timer, on condition that its version is still ``if_version``."""
-    old = conn.execute(_OLD, {"job_id": job.id}).first() if is_id(job.id) else None
-    if old is None or old.version != if_version:
+    if not is_id(job.id):
         return None
-    if if_fire_at not in {"any", conn.execute(_FIRE_AT, {"job_id": job.id}).scalar()}:
+    # The timer before the job, as a claim locks them: from here on none moves it.
+    fire_at = conn.execute(_FIRE_AT, {"job_id": job.id}).scalar()
+    old = conn.execute(_OLD, {"job_id": job.id}).first()
+    if old is None or old.version != if_version or if_fire_at not in {"any", fire_at}:
         return None
     row = job_row(job)
+    changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, row[_SIZE])])
+    growth = changes.get(counters.BYTES, 0)
+    over = _over_capacity(conn, statements, limits, jobs=0, growth=growth)
     if not statements.replace_job(conn, row):
         raise InvalidInput([name_taken(job, "name")])
-    size = row[_SIZE]
-    changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, size)])
-    over = _over_capacity(conn, limits, jobs=0, growth=changes.get(counters.BYTES, 0))
     if over is not None:
         raise over
-    statements.add_to_counters(conn, changes)
     _change_tags(conn, statements, job, old.spec)
     conn.execute(_DELETE_TIMER, {"job_id": job.id})
     if timer is not None:
@@ -238,6 +253,8 @@ def change_job(
         existed = statements.insert_executions(conn, closing)
         ended += [execution for execution in closing if execution.id not in existed]
     note_ended(conn, statements, ended)
+    # Last: everybody waits for these, and who holds them must wait for nobody.
+    statements.add_to_counters(conn, changes)
     return ended
 
 

@@ -1,4 +1,22 @@
-"""The statements that each dialect writes itself, because they run per fire or in bulk."""
+"""The statements that each dialect writes itself, because they run per fire or in bulk.
+
+Where several nodes write at once, transactions take their locks in this order, so that none waits
+for another in a circle:
+
+1. the row of ``nodes`` (``FOR KEY SHARE``: it cannot be revoked meanwhile),
+2. ``requests`` of new jobs, by inserting them; then the turn near a limit (``take_turns``),
+3. ``timers``, then ``jobs``: whoever changes a job locks its timer first,
+4. ``executions`` by id, then ``requests`` of triggers,
+5. ``tallies`` by minute, ``health`` by job,
+6. ``counters`` by name.
+
+A claim locks retries before their jobs, and takes timers and retries as it finds them: it passes
+over what is locked and waits for nobody. It completes jobs at its end, when it holds their timers,
+so that nobody who changes these jobs waits for it with the job locked.
+
+Where two meet in a circle all the same (a cancellation and a repeated record, say), the database
+ends one after its ``deadlock_timeout``, and that one is run again from its start.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
@@ -46,6 +64,9 @@ class Statements(Protocol):
 
     def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
         """Add to counters, new or not, in the shard of this process."""
+
+    def take_turns(self, conn: Connection) -> bool:
+        """Wait for others that called this until they commit, where there can be any."""
 
     # --- nodes
 
@@ -96,6 +117,9 @@ class Statements(Protocol):
         May name an earlier instant where there is a long run of busy lanes: a vain look costs
         less than to read on.
         """
+
+    def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
+        """Lock what is live of jobs, in the order in which results are stored."""
 
     def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
         """What is live of jobs; those without any are left out."""

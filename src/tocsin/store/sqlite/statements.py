@@ -94,6 +94,10 @@ class SqliteStatements:
             ADD_TO_COUNTER, [(0, name, change) for name, change in changes.items() if change]
         )
 
+    def take_turns(self, conn: Connection) -> bool:  # noqa: ARG002
+        """Nobody else writes."""
+        return False
+
     # --- nodes
 
     def time(self, conn: Connection) -> None:
@@ -151,6 +155,9 @@ class SqliteStatements:
             for statement in NEXT_DUE_PAST_BUSY:
                 found += raw(conn).execute(statement, (after, *lanes)).fetchone()
         return min((at for at in found if at is not None), default=None)
+
+    def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
+        """Nothing: nobody else writes."""
 
     def live_counts(self, conn: Connection, job_ids: Sequence[str]) -> dict[str, Live]:
         """What is live of jobs."""

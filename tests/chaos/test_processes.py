@@ -1,0 +1,396 @@
+"""Several processes behind one address and on one SQLite file: killed, stopped, orphaned."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.chaos.conftest import NodeFactory
+from tests.chaos.evidence import (
+    Interruption,
+    OneShot,
+    by_execution,
+    check_gapless,
+    check_one_shots,
+    soon,
+)
+from tests.support.process import Receiver, Row, Tocsin, rfc3339, wait_until
+
+pytestmark = pytest.mark.chaos
+
+FAR = "2100-01-01T00:00:00Z"
+ENV = {
+    "TOCSIN_LEASE_TTL": "2s",
+    "TOCSIN_HEARTBEAT_INTERVAL": "500ms",
+    "TOCSIN_SHUTDOWN_GRACE": "10s",
+    "TOCSIN_NODE_NAME": "host",
+}
+NUMBERS = (1, 2, 3)
+
+
+class Host:
+    """A supervisor and its children."""
+
+    def __init__(self, tocsin: Tocsin) -> None:
+        self.tocsin = tocsin
+        self.seen: set[int] = set()
+
+    def start(self) -> "Host":
+        self.tocsin.start()
+        wait_until(lambda: len(self.started()) == len(NUMBERS), "all processes have started")
+        return self
+
+    def started(self) -> Sequence[str]:
+        return [entry["process"] for entry in self.tocsin.events("started")]
+
+    def children(self) -> list[int]:
+        """Process ids, in no order."""
+        pid = self.tocsin.pid
+        with contextlib.suppress(OSError):
+            found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            self.seen.update(map(int, found))
+            return list(map(int, found))
+        return []
+
+    def client(self, process: str) -> httpx.Client:
+        """A client whose one connection ends at a certain process."""
+        while True:
+            client = httpx.Client(
+                base_url=f"http://127.0.0.1:{self.tocsin.port}", timeout=60, trust_env=False
+            )
+            if client.get("/api/v1/cluster").json()["this"]["name"] == process:
+                return client
+            client.close()
+
+    def close(self) -> None:
+        self.children()
+        self.tocsin.close()
+        for pid in self.seen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def host(node: NodeFactory) -> Iterator[Host]:
+    """Three processes, not started."""
+    made = Host(node(env=ENV, options=("--processes", str(len(NUMBERS)))))
+    yield made
+    made.close()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def _in_hands(rows: Sequence[Row]) -> dict[str, Row]:
+    return {row.id: row for row in rows}
+
+
+def test_one_process_is_killed_under_load(
+    host: Host, receiver: Receiver, record_property: Any
+) -> None:
+    """2,000 fires in 4 s over three processes, one of them killed: each has one execution."""
+    dice = random.Random(5)
+    host.start()
+    start = soon(3)
+    jobs = [
+        OneShot(
+            name=f"once-{number:05}",
+            fire_time=start + dice.randrange(4_000),
+            url=receiver.url("/slow?ms=200" if number % 5 == 0 else "/ok"),
+            at_most_once=number % 10 == 0,
+        )
+        for number in range(2_000)
+    ]
+    host.tocsin.create([job.definition() for job in jobs])
+    ticking = host.tocsin.create(
+        [
+            {
+                "name": "tick",
+                "schedule": {"cron": "* * * * * *"},
+                "target": {"url": receiver.url("/ok")},
+            }
+        ]
+    )
+    receiver.wait_for(500)
+    rows = host.tocsin.rows()
+    victim = random.Random(1).choice(host.children())
+    began = time.time_ns()
+    os.kill(victim, signal.SIGKILL)
+    claimed = rows.executions("state = 'claimed' AND job_name != 'tick'")
+    wait_until(lambda: len(host.started()) == 4, "the killed one was replaced")
+    wait_until(
+        lambda: (
+            rows.query(
+                "SELECT count(*) FROM executions WHERE job_name LIKE 'once-%' "
+                "AND state IN ('succeeded', 'failed')"
+            )[0][0]
+            >= len(jobs)
+        ),
+        "every one-shot job has ended",
+    )
+    assert host.tocsin.client.delete(f"/api/v1/jobs/{ticking[0]['id']}").status_code in {200, 204}
+    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
+
+    ended = rows.executions()
+    once = [row for row in ended if row.job_name != "tick"]
+    # What the others had in hands may have been called meanwhile, and was not interrupted.
+    lost = {row.id for row in once if row.lost}
+    killed = Interruption(
+        began_ns=began,
+        in_hands={id_: row for id_, row in _in_hands(claimed).items() if id_ in lost},
+        over_ns=time.time_ns(),
+    )
+    calls = [arrival for arrival in receiver.arrivals() if arrival.job_name != "tick"]
+    counts = check_one_shots(jobs, once, calls, [killed])
+    check_gapless([row for row in ended if row.job_name == "tick"], step=1_000)
+    nodes = Counter(row.attempts[-1]["node"] for row in once)
+    assert len(nodes) == len(NUMBERS), nodes
+    (line,) = host.tocsin.events("process.ended")
+    assert (line["signal"], line["pid"]) == ("SIGKILL", victim)
+    assert host.tocsin.terminate() == 0
+    record_property("counts", f"{counts}, calls by node {dict(nodes)}")
+
+
+def test_sigterm_under_load(host: Host, receiver: Receiver) -> None:
+    """All end by themselves, with 0; nothing is retried and nothing stays behind."""
+    host.start()
+    start = soon(2)
+    jobs = [
+        OneShot(
+            name=f"once-{number:05}",
+            fire_time=start + number,
+            url=receiver.url("/slow?ms=300" if number % 3 == 0 else "/ok"),
+        )
+        for number in range(1_500)
+    ]
+    host.tocsin.create([job.definition() for job in jobs])
+    receiver.wait_for(300)
+    children = host.children()
+    # As a service manager does that asks every process of a unit.
+    for pid in children:
+        os.kill(pid, signal.SIGTERM)
+    assert host.tocsin.terminate() == 0
+    assert not any(_alive(pid) for pid in children)
+    rows = host.tocsin.rows()
+    assert rows.executions("state = 'claimed'") == []
+    assert rows.query("SELECT count(*) FROM nodes") == [(0,)]
+    host.start()
+    wait_until(lambda: rows.unfinished() == 0 and rows.timers() == 0, "every job has ended")
+    counts = check_one_shots(jobs, rows.executions(), receiver.arrivals())
+    assert counts.repeats == counts.lost_attempts == 0
+    assert host.tocsin.terminate() == 0
+
+
+def test_second_signal_stops_at_once(host: Host, receiver: Receiver) -> None:
+    """The second signal waits for nobody."""
+    host.start()
+    host.tocsin.post(
+        "/jobs",
+        {
+            "schedule": {"at": rfc3339(soon(0.1))},
+            "target": {"url": receiver.url("/slow?ms=8000"), "timeout": "20s"},
+        },
+    )
+    receiver.wait_for(1)
+    children = host.children()
+    host.tocsin.send(signal.SIGTERM)
+    wait_until(lambda: list(host.tocsin.events("stopping")), "it stops")
+    host.tocsin.send(signal.SIGTERM)
+    assert host.tocsin.wait(5) == 128 + signal.SIGTERM
+    wait_until(lambda: not any(_alive(pid) for pid in children), "they are gone", timeout=5)
+
+
+def test_children_do_not_outlive_their_supervisor(host: Host, receiver: Receiver) -> None:
+    """Killed, it can say nothing: they notice, finish what they do, and leave."""
+    host.start()
+    host.tocsin.post(
+        "/jobs",
+        {
+            "schedule": {"at": rfc3339(soon(0.1))},
+            "target": {"url": receiver.url("/slow?ms=1500"), "timeout": "20s"},
+        },
+    )
+    receiver.wait_for(1)
+    children = host.children()
+    assert len(children) == len(NUMBERS)
+    host.tocsin.kill()
+    wait_until(lambda: not any(_alive(pid) for pid in children), "they have left")
+    rows = host.tocsin.rows()
+    assert [row.state for row in rows.executions()] == ["succeeded"]
+    assert rows.query("SELECT count(*) FROM nodes") == [(0,)]
+    assert len(list(host.tocsin.events("supervisor.gone"))) == len(NUMBERS)
+
+
+def test_a_start_that_cannot_work_is_not_repeated(node: NodeFactory, tmp_path: Path) -> None:
+    """A log file in the way of one child: all end with its exit code."""
+    (tmp_path / "tocsin-2.log").mkdir()
+    options = ("--processes", "3", "--log-file", str(tmp_path / "tocsin.log"))
+    ended = node(env=ENV, options=options).run_to_end()
+    assert ended.code == 2, ended.output
+    assert "tocsin-2.log" in ended.output
+    assert "start.failed" in ended.output
+    assert "process.ended" not in ended.output
+
+
+def test_port_in_use(host: Host, node: NodeFactory) -> None:
+    host.start()
+    second = node(env=ENV, options=("--processes", "2", "--port", str(host.tocsin.port)))
+    assert second.run_to_end().code == 1
+    assert "another program" in second.log()
+
+
+def test_metrics_of_all(host: Host, receiver: Receiver) -> None:
+    """Whoever is asked answers for all; each sample says whose it is, and none is there twice."""
+    host.start()
+    names = {f"host-{number}" for number in NUMBERS}
+    jobs = [
+        {"schedule": {"at": rfc3339(soon(1))}, "target": {"url": receiver.url("/ok")}}
+        for _ in range(60)
+    ]
+    host.tocsin.create(jobs)
+    rows = host.tocsin.rows()
+    wait_until(lambda: len(rows.executions("state = 'succeeded'")) == 60, "all have ended")
+    for _ in range(6):
+        text = httpx.get(f"http://127.0.0.1:{host.tocsin.port}/metrics", trust_env=False).text
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        assert len(lines) == len({line.rpartition(" ")[0] for line in lines})
+        heads = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+        assert len(heads) == len(set(heads))
+        fires = re.findall(
+            r'^tocsin_fires_total\{node="(.*?)",state="succeeded"\} (\S+)', text, re.MULTILINE
+        )
+        assert {name for name, _ in fires} == names
+        assert sum(float(value) for _, value in fires) == 60
+        assert text.count("\ntocsin_store_up ") == 1
+        assert text.count("\ntocsin_nodes ") == 1
+    # One that hangs is left out, and holds the others up for no more than a moment.
+    frozen = host.children()[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        shown: set[str] = set()
+        with contextlib.suppress(httpx.TimeoutException):
+            address = f"http://127.0.0.1:{host.tocsin.port}/metrics"
+            text = httpx.get(address, trust_env=False, timeout=5).text
+            shown = set(re.findall(r'^tocsin_held\{node="(.*?)"\}', text, re.MULTILINE))
+            assert len(shown & names) == 2
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
+def test_changes_reach_the_owner(host: Host, receiver: Receiver) -> None:
+    """A fire that one process has claimed is paused through others: it is cancelled, not called."""
+    host.tocsin.env = {**ENV, "TOCSIN_CLAIM_HORIZON": "4s", "TOCSIN_ADOPT_INTERVAL": "60s"}
+    host.start()
+    with closing(host.client("host-1")) as one, closing(host.client("host-3")) as three:
+        at = soon(2.5)
+        created = one.post(
+            "/api/v1/jobs:batch",
+            json={
+                "jobs": [
+                    {
+                        "name": f"soon-{number}",
+                        "schedule": {"every": "1h", "anchor": rfc3339(at)},
+                        "target": {"url": receiver.url("/ok")},
+                    }
+                    for number in range(30)
+                ]
+            },
+        )
+        assert created.status_code == 201, created.text
+        rows = host.tocsin.rows()
+        wait_until(lambda: len(rows.executions("state = 'claimed'")) == 30, "all are claimed")
+        for number in range(0, 30, 2):
+            paused = (three if number % 4 else one).post(f"/api/v1/jobs/soon-{number}/pause")
+            assert paused.status_code == 200, paused.text
+        wait_until(lambda: rows.unfinished() == 0, "all have ended")
+    states = {row.job_name: (row.state, row.reason) for row in rows.executions()}
+    for number in range(30):
+        expected = ("cancelled", "paused") if number % 2 == 0 else ("succeeded", None)
+        assert states[f"soon-{number}"] == expected
+    assert len(by_execution(receiver.arrivals())) == 15
+
+
+def test_events_of_all(host: Host) -> None:
+    """A reader at one process sees what happens through and in the others."""
+    host.start()
+    heard: list[tuple[str, dict[str, Any]]] = []
+    with closing(host.client("host-1")) as one, closing(host.client("host-2")) as two:
+        ready = threading.Event()
+
+        def listen() -> None:
+            with (
+                contextlib.suppress(httpx.TransportError),
+                one.stream("GET", "/api/v1/events", timeout=30) as stream,
+            ):
+                kind = ""
+                for line in stream.iter_lines():
+                    ready.set()
+                    if line.startswith("event: "):
+                        kind = line.removeprefix("event: ")
+                    elif line.startswith("data: "):
+                        heard.append((kind, json.loads(line.removeprefix("data: "))))
+
+        reader = threading.Thread(target=listen, daemon=True)
+        reader.start()
+        assert ready.wait(10)
+        time.sleep(0.2)  # the wish to hear all is on its way, and nobody can tell when it is there
+        created = two.post(
+            "/api/v1/jobs:batch",
+            json={
+                "jobs": [
+                    {
+                        "name": f"here-{number}",
+                        "schedule": {"at": rfc3339(soon(1))},
+                        "target": {"log": "x"},
+                    }
+                    for number in range(20)
+                ]
+            },
+        )
+        assert created.status_code == 201
+        paused = two.post(
+            "/api/v1/jobs", json={"name": "p", "schedule": {"at": FAR}, "target": {"log": "x"}}
+        )
+        assert paused.status_code == 201
+        assert two.post("/api/v1/jobs/p/pause").status_code == 200
+
+        def counts() -> Counter[str]:
+            return Counter(kind for kind, _ in heard)
+
+        wait_until(lambda: counts()["execution.succeeded"] >= 20, "all ends are heard")
+        wait_until(lambda: counts()["job.paused"] == 1, "the pause is heard")
+        assert counts()["job.created"] == 21
+        assert counts()["execution.started"] == 20
+        assert counts()["execution.succeeded"] == 20
+        assert counts()["reset"] == 0
+        assert host.tocsin.terminate() == 0
+
+
+def test_log_lines_are_whole_and_say_whose_they_are(host: Host) -> None:
+    host.start()
+    host.tocsin.create(
+        [{"schedule": {"at": rfc3339(soon(1))}, "target": {"log": "x" * 2_000}} for _ in range(300)]
+    )
+    wait_until(lambda: host.tocsin.rows().unfinished() == 0, "all have ended")
+    wait_until(
+        lambda: len(host.tocsin.rows().executions("state = 'succeeded'")) == 300, "all succeeded"
+    )
+    assert host.tocsin.terminate() == 0
+    entries = [json.loads(line) for line in host.tocsin.log().splitlines()]
+    assert {entry["process"] for entry in entries} == {"host", *(f"host-{n}" for n in NUMBERS)}
