@@ -6,6 +6,7 @@ API before it gets here.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, assert_never
 
 import orjson
@@ -91,24 +92,45 @@ def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
         description=data["description"],
         schedule=schedule_from_json(data["schedule"]),
         target=_target_from_json(data["target"]),
-        retry=RetryPolicy(
-            max_attempts=retry["max_attempts"],
-            initial=parse_duration(retry["initial"]),
-            factor=retry["factor"],
-            max=parse_duration(retry["max"]),
-            jitter=retry["jitter"],
-            on=tuple(retry["on"]),
+        retry=_retry_of(
+            retry["max_attempts"],
+            retry["initial"],
+            retry["factor"],
+            retry["max"],
+            retry["jitter"],
+            tuple(retry["on"]),
         ),
-        misfire=Misfire(
-            policy=MisfirePolicy(misfire["policy"]),
-            grace=None if misfire["grace"] is None else parse_duration(misfire["grace"]),
-            max=misfire["max"],
-        ),
+        misfire=_misfire_of(misfire["policy"], misfire["grace"], misfire["max"]),
         overlap=Overlap(data["overlap"]),
         delivery=DeliveryMode(data["delivery"]),
         success=CodeRule(data["success"]),
         tags=tuple(data["tags"]),
         metadata=data["metadata"],
+    )
+
+
+# Millions of jobs share a handful of policies, and a node decodes each job that it has not created.
+
+
+@lru_cache(maxsize=1_024, typed=True)
+def _retry_of(*fields: Any) -> RetryPolicy:
+    max_attempts, initial, factor, longest, jitter, on = fields
+    return RetryPolicy(
+        max_attempts=max_attempts,
+        initial=parse_duration(initial),
+        factor=factor,
+        max=parse_duration(longest),
+        jitter=jitter,
+        on=on,
+    )
+
+
+@lru_cache(maxsize=1_024, typed=True)
+def _misfire_of(policy: str, grace: str | None, most: int) -> Misfire:
+    return Misfire(
+        policy=MisfirePolicy(policy),
+        grace=None if grace is None else parse_duration(grace),
+        max=most,
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tocsin.domain.codes import CodeRule
 from tocsin.domain.instant import Millis
@@ -12,6 +13,14 @@ RETRY_AFTER_BOUND: Millis = 3_600_000
 
 NETWORK_KINDS = frozenset({"connection", "dns", "tls", "timeout", "protocol", "too_large"})
 """The words besides status rules that ``retry.on`` may hold."""
+
+
+@lru_cache(maxsize=1_024)  # Millions of jobs share a handful.
+def _parts_of(on: tuple[str, ...]) -> tuple[frozenset[str], CodeRule]:
+    """The kinds of errors and the status rule in ``retry.on``; ``ValueError`` for what is none."""
+    return NETWORK_KINDS.intersection(on), CodeRule(
+        word for word in on if word not in NETWORK_KINDS
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +39,9 @@ class RetryPolicy:
     _codes: CodeRule = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_kinds", NETWORK_KINDS.intersection(self.on))
-        object.__setattr__(
-            self, "_codes", CodeRule(token for token in self.on if token not in NETWORK_KINDS)
-        )
+        kinds, codes = _parts_of(self.on)
+        object.__setattr__(self, "_kinds", kinds)
+        object.__setattr__(self, "_codes", codes)
 
     def retries(self, error_kind: str, status: int | None) -> bool:
         """Whether an attempt that ended so is of a kind that is tried again."""

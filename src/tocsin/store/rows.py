@@ -5,9 +5,12 @@ be read all the same raises ``StoreCorrupt``; callers decide what a single bad r
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
+import orjson
 import structlog
 
 from tocsin.domain.codec import (
@@ -47,6 +50,8 @@ READ_JOB_COLUMNS = (
 EXECUTION_COLUMNS = tuple(column.name for column in executions.columns)
 EXECUTION_WIDTH = len(EXECUTION_COLUMNS)
 
+_MANY_DIGITS = re.compile(r"\d{17}")
+
 _BY_STATE = {state.value: state for state in State}
 _BY_REASON: dict[str | None, Reason | None] = {None: None} | {
     reason.value: reason for reason in Reason
@@ -62,7 +67,14 @@ dump_json = json_text
 
 
 def load_json(text: str) -> Any:
-    """The reverse of ``dump_json``, also of what orjson would read as something else."""
+    """The reverse of ``dump_json``.
+
+    orjson takes a quarter of the time of the standard library, but reads large integers as floats
+    and refuses escaped surrogates.
+    """
+    if _MANY_DIGITS.search(text) is None:
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
     return json.loads(text)
 
 
