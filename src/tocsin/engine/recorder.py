@@ -19,7 +19,10 @@ BATCH = 1_000
 """Results in one transaction at most."""
 
 GATHER = 0.002
-"""Seconds that the first result of a batch waits for company."""
+GATHER_AT_MOST = 0.01
+"""Seconds that the first result of a batch waits for company: as long as the last batch took to be
+stored, within these bounds. So a store that is slow, or busy with other nodes, gets fewer and
+larger transactions."""
 
 
 class Recorder:
@@ -36,6 +39,7 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._troubles = Troubles("recorder", meter)
+        self._took = 0.0
         self._plain: set[str] = set()
         """Executions whose results the store refused once, and that are tried without details."""
         self.forget: Callable[[list[str]], None] = lambda _ids: None
@@ -95,7 +99,8 @@ class Recorder:
             self._plain.difference_update(execution.id for execution in recorded.stored)
         if refused:
             self._try_plain([execution for execution in batch if execution.id in refused])
-        self._meter.recorded(recorded.stored, seconds=self._clock.monotonic() - started)
+        self._took = self._clock.monotonic() - started
+        self._meter.recorded(recorded.stored, seconds=self._took)
         log_outcomes(recorded.stored)
         self._bus.publish(ExecutionsChanged(executions=recorded.stored))
         return len(batch)
@@ -121,7 +126,7 @@ class Recorder:
         while True:
             await self._some.wait()
             if len(self._waiting) < BATCH:
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(min(GATHER_AT_MOST, max(GATHER, self._took)))
             try:
                 await self.step()
             except Exception as error:  # noqa: BLE001  # a loop outlives every error
