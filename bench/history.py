@@ -25,6 +25,7 @@ from tocsin.store.port import ClaimRequest, ExecutionQuery, Node
 from tocsin.store.postgres import PostgresStore
 from tocsin.store.sql.ids import first_id
 
+ROWS, QUICK_ROWS = 10_000_000, 200_000
 DAYS = 10
 JOBS = 1_000
 PAGE = 50
@@ -51,7 +52,7 @@ _FILL = """
 
 def run(bench: Bench) -> list[Figure]:
     """Fill a table by the day and one that is whole, and ask both the same."""
-    rows = 200_000 if bench.quick else 10_000_000
+    rows = QUICK_ROWS if bench.quick else ROWS
     figures = Figures(f"history of {rows:,} executions, {DAYS} days")
     # The days before yesterday: those from yesterday on have their tables.
     today = time.time_ns() // 1_000_000 // DAY * DAY

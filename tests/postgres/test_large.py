@@ -105,6 +105,7 @@ async def measure(server: PostgresServer) -> None:
     await trigger(store, triggered(of[0], start, salt="late"))
     now = await store.time()
     assert now is not None
+    slow: dict[str, float] = {}
     for analyzed in (False, True):
         if analyzed:
             server.execute("ANALYZE", database)

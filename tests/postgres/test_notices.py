@@ -1,12 +1,15 @@
 """Messages between nodes, on a real server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from tests.support.postgres import new_database, shared_server
 from tocsin.domain.errors import StoreUnavailable
+from tocsin.store.postgres import notices as notices_module
 from tocsin.store.postgres.notices import Notices
 
 
@@ -95,3 +98,55 @@ async def test_without_a_server_sending_fails_and_stopping_works() -> None:
     with pytest.raises(StoreUnavailable):
         await node.notices.send(b"hello")
     await node.notices.stop()
+
+
+async def test_a_message_that_cannot_be_taken_does_not_end_the_listening(
+    two: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices_module, "PAUSE", 0.01)
+    one, other = two
+    asked: list[bytes] = []
+
+    def take(message: bytes) -> None:
+        asked.append(message)
+        if message == b"poison":
+            raise KeyError("a bug of a listener")
+        other.heard.append(message)
+
+    other.notices.receive = take
+    await one.notices.send(b"poison")
+    async with asyncio.timeout(10):
+        while other.missed == 0:
+            await asyncio.sleep(0.01)
+    await one.notices.send(b"after it")
+    await other.hears(b"after it")
+    assert b"poison" in asked
+
+
+async def test_the_server_hangs_up_on_a_node_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it would keep for it, without end, what the others send."""
+    monkeypatch.setattr(notices_module, "STUCK_FOR", 1_000)
+    url = new_database()
+    node = Node(url)
+    await node.notices.start()
+    try:
+        while not node.heard:
+            await node.notices.send(b"hello")
+            await asyncio.sleep(0.02)
+        listeners = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+        )
+        # From here on nothing of the node runs: its loop is this very thread.
+        with psycopg.connect(url, autocommit=True) as conn:
+            assert conn.execute(listeners).fetchone() == (1,)
+            give_up = time.monotonic() + 30
+            while conn.execute(listeners).fetchone() == (1,):
+                assert time.monotonic() < give_up, "the server still waits for it"
+                for _ in range(50):
+                    conn.execute("SELECT pg_notify('tocsin', repeat('x', 7900))")
+                time.sleep(0.05)
+    finally:
+        await node.notices.stop()

@@ -90,9 +90,9 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
         async with asyncio.timeout(20):
             while len(recorded) < before + 50:
                 await asyncio.sleep(0.01)
-        await asyncio.to_thread(own.kill)
+        own.kill()
         await asyncio.sleep(0.1)
-        await asyncio.to_thread(own.start)
+        own.start()
     over = True
     await asyncio.gather(*workers)
     await eventually(store)
@@ -257,6 +257,19 @@ async def test_a_full_disk_is_called_so_and_gets_over_it(store: PostgresStore, s
     assert (await store.usage()).jobs == 1
 
 
+async def test_a_connection_serves_many_transactions(store: PostgresStore, sql: Sql) -> None:
+    sessions = "SELECT pid, backend_start FROM pg_stat_activity WHERE application_name = 'tocsin' "
+    sessions += "AND datname = current_database()"
+    await store.ping()
+    before = sql(sessions)
+    for _ in range(20):
+        await store.ping()
+        await store.usage()
+        await store.time()
+    assert sql(sessions) == before
+    assert len(before) == 1
+
+
 async def test_a_statement_that_is_refused_does_not_spoil_its_connection(
     store: PostgresStore, sql: Sql
 ) -> None:
@@ -328,3 +341,41 @@ async def test_nothing_is_left_set_in_a_session(store: PostgresStore) -> None:
     assert inside
     assert await store._database._run(0, lambda: store._database._on_connection(
         changed_settings)) == []  # fmt: skip
+
+
+async def test_a_close_does_not_wait_for_an_answer_that_may_never_come(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CLOSE_WITHIN", 0.3)
+    store = PostgresStore(url)
+    await store.open()
+    slow = [
+        asyncio.create_task(run(lambda conn: raw(conn).execute("SELECT pg_sleep(15)")))
+        for run in (store._database.write, store._database.read, store._database.renew)
+        for _ in range(4)  # some wait for a thread
+    ]
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await store.close()
+    assert time.monotonic() - began < 5
+    for ended in await asyncio.gather(*slow, return_exceptions=True):
+        assert isinstance(ended, StoreUnavailable), ended
+    await store.open()
+    await store.ping()
+    await store.close()
+
+
+async def test_what_users_write_does_not_keep_the_engine_waiting(store: PostgresStore) -> None:
+    await join(store)
+    slow = [
+        asyncio.create_task(
+            store._database.write(lambda conn: raw(conn).execute("SELECT pg_sleep(2)"))
+        )
+        for _ in range(2 * database.WRITERS)
+    ]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    await store.claim(claim_request(), plan_fires)
+    await store.ping()
+    assert time.monotonic() - began < 1.5
+    await asyncio.gather(*slow)

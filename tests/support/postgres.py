@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support.process import die_together
+
 _INSTALLED = {16: "pginstall", 18: "pginstall18"}
 VERSIONS = tuple(_INSTALLED)
 NEWEST = VERSIONS[-1]
@@ -76,6 +78,7 @@ class PostgresServer:
         with (self._base / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *die_together(),
                     str(self._bin / "postgres"),
                     "-D",
                     str(self._data),

@@ -8,11 +8,13 @@ and the server may hand out another session for each of them.
 """
 
 import asyncio
+import os
 import select
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any, TypeVar
 
 import psycopg
@@ -30,8 +32,12 @@ from tocsin.store.postgres.statements import database_time, raw
 
 T = TypeVar("T")
 
-WRITERS = 4
+WRITERS = 2
+ENGINE_WRITERS = 2
 READERS = 3
+
+CLOSE_WITHIN = 5.0
+"""Seconds until a close cuts off what is under way: a server that stands still never answers."""
 
 REPEAT_AT_MOST = 5
 """Tries of a transaction that PostgreSQL ends for the sake of another."""
@@ -50,6 +56,7 @@ CONNECT: dict[str, Any] = {
 
 _EACH = """
     SET LOCAL statement_timeout = {timeout};
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
     SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"""
 """The queries are written to go from index to index, as SQLite executes them; statistics that are
 older than a burst of work must not talk PostgreSQL into reading whole tables in their order."""
@@ -63,7 +70,8 @@ _BEGIN_WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED;
 lease: the server ends its session."""
 
 _BEGIN_READ = f"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-    SET LOCAL idle_in_transaction_session_timeout = 30000;{_EACH.format(timeout=30_000)}"""
+    SET LOCAL idle_in_transaction_session_timeout = 30000;
+    SET LOCAL enable_hashjoin = off;{_EACH.format(timeout=30_000)}"""
 
 
 def shown(url: str) -> str:
@@ -100,7 +108,7 @@ def make_engine(url: str, *, prepare: bool = True) -> Engine:
 
     def connect() -> psycopg.Connection[Any]:
         made = psycopg.connect(
-            parameters, autocommit=True, prepare_threshold=5 if prepare else None
+            parameters, autocommit=True, prepare_threshold=1 if prepare else None
         )
         # Ids are text in this program.
         made.adapters.register_loader("uuid", TextLoader)
@@ -124,7 +132,7 @@ def transaction(conn: Connection, begin: str) -> Iterator[None]:
         driver.execute("COMMIT")
     except BaseException:
         with suppress(psycopg.Error):
-            if driver.pgconn.transaction_status is not TransactionStatus.IDLE:
+            if driver.info.transaction_status is not TransactionStatus.IDLE:
                 driver.execute("ROLLBACK")
         raise
 
@@ -132,34 +140,41 @@ def transaction(conn: Connection, begin: str) -> Iterator[None]:
 class PostgresDatabase:
     """``Database`` on PostgreSQL.
 
-    As many connections as threads at most: some that write, some that read, and one that keeps
-    the lease, however busy the others are. A connection that reported trouble is closed, and the
-    next call opens another.
+    As many connections as threads at most: some that write for users, some for the engine, some
+    that read, and one that keeps the lease, however busy the others are. A connection that
+    reported trouble is closed, and the next call opens another.
     """
 
     def __init__(self, url: str, *, prepare: bool = True) -> None:
         self._engine = make_engine(url, prepare=prepare)
         self.name = shown(url)
         self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._is_cut_off = False
         self._lock = Lock()
         self._threads: tuple[ThreadPoolExecutor, ...] = ()
 
     async def open(self) -> None:
         """Make the threads; they and the connections start when they are needed."""
         if not self._threads:
+            self._is_cut_off = False
             self._threads = (
                 ThreadPoolExecutor(WRITERS, "tocsin-store-write"),
                 ThreadPoolExecutor(READERS, "tocsin-store-read"),
                 ThreadPoolExecutor(1, "tocsin-store-lease"),
+                ThreadPoolExecutor(ENGINE_WRITERS, "tocsin-store-engine"),
             )
 
     async def close(self) -> None:
-        """Finish what was begun and let go of the connections."""
+        """Finish what was begun, as far as the server answers, and let go of the connections."""
         threads, self._threads = self._threads, ()
 
         def finish() -> None:
+            impatience = Timer(CLOSE_WITHIN, self._cut_off)
+            impatience.start()
             for pool in threads:
                 pool.shutdown(wait=True)
+            impatience.cancel()
             with self._lock:
                 idle, self._idle = self._idle, []
             for conn in idle:
@@ -176,6 +191,10 @@ class PostgresDatabase:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run work that may write."""
         return await self._run(0, lambda: self._repeated(work))
+
+    async def write_first(self, work: Callable[[Connection], T]) -> T:
+        """Run work of the engine that may write."""
+        return await self._run(3, lambda: self._repeated(work))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""
@@ -226,22 +245,41 @@ class PostgresDatabase:
         return result
 
     def _connection(self) -> Connection:
+        conn = self._idle_connection() or self._engine.connect()
+        with self._lock:
+            if not self._is_cut_off:
+                self._busy.add(conn)
+                return conn
+        _close(conn)
+        raise StoreUnavailable(f"the database {self.name} is closed")
+
+    def _idle_connection(self) -> Connection | None:
         while True:
             with self._lock:
-                idle = self._idle.pop() if self._idle else None
-            if idle is None:
-                return self._engine.connect()
+                if not self._idle:
+                    return None
+                idle = self._idle.pop()
             if not _has_news(idle):
                 return idle
             _close(idle)
 
+    def _cut_off(self) -> None:
+        """Wake threads that wait for an answer: the stream ends by which it would come."""
+        with self._lock:
+            self._is_cut_off = True
+            for conn in self._busy:
+                with suppress(Exception), socket.socket(fileno=os.dup(raw(conn).fileno())) as ours:
+                    ours.shutdown(socket.SHUT_RDWR)
+
     def _put_back(self, conn: Connection) -> None:
+        with self._lock:
+            self._busy.discard(conn)
         # Where SQLAlchemy has seen that it is broken, asking it for the driver's would raise.
         driver = None if conn.invalidated else conn.connection.driver_connection
         if (
             driver is None
             or driver.closed
-            or driver.pgconn.transaction_status is not TransactionStatus.IDLE
+            or driver.info.transaction_status is not TransactionStatus.IDLE
         ):
             _close(conn)
             return

@@ -17,6 +17,8 @@ from tocsin.domain.errors import (
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"
+_ENDED = ("25P03", "25P04")
+"""Sessions that the server has ended because a transaction took too long."""
 _CORRUPT = ("XX001", "XX002")
 _NO_TABLE = ("42P01", "42703", "3F000")
 _REFUSED = ("28", "42501", "3D000")
@@ -75,6 +77,6 @@ def _of_state(state: str, message: str, name: str, error: psycopg.Error) -> Stor
             f"the database {name} refuses this user ({message}); check the name and password in "
             "the URL, and that the user owns the database or may create tables in it"
         )
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if state in _ENDED or isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(f"the database {name} cannot be reached or is busy: {message}")
     return StoreError(f"the database {name} refused a statement: {message}")

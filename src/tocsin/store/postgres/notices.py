@@ -23,6 +23,10 @@ CHANNEL = "tocsin"
 PAUSE = 1.0
 """Seconds between two tries to connect."""
 
+STUCK_FOR = 10_000
+"""Milliseconds after which the server hangs up on a node that takes no messages any more. For as
+long as one does not, the server keeps what all have sent since, and refuses more beyond 8 GB."""
+
 
 class Notices:
     """Sends messages to all nodes of a database, and receives theirs and its own.
@@ -82,13 +86,14 @@ class Notices:
         while True:
             try:
                 async with await self._connect() as conn:
+                    await conn.execute(f"SET tcp_user_timeout = {STUCK_FOR}")
                     await conn.execute(f"LISTEN {CHANNEL}")
                     if not first:
                         self.missed()
                     first = False
                     async for notice in conn.notifies():
                         self.receive(notice.payload.encode())
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001  # without news it would go on for ever
                 log.info(
                     "notices.interrupted", database=self._name, error=" ".join(str(error).split())
                 )

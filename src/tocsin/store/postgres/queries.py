@@ -142,7 +142,9 @@ NEXT_DUE_PAST_BUSY = tuple(
 LOCK_JOBS = """
     SELECT id, version FROM jobs WHERE id = ANY (%s::uuid[]) FOR KEY SHARE SKIP LOCKED"""
 LOCK_LIVE = f"""
-    SELECT FROM executions WHERE job_id = ANY (%s::uuid[]) AND {LIVE} ORDER BY id FOR UPDATE"""
+    SELECT FROM executions WHERE job_id = ANY (%s::uuid[]) AND {LIVE}
+    ORDER BY id::text COLLATE "C" FOR UPDATE"""
+"""In the order of ids, but sorted: the order of the primary key would be had by reading it all."""
 TAKE_TURNS = "SELECT pg_advisory_xact_lock(%s)"
 LIVE_COUNTS = f"""
     SELECT job_id, count(*) FILTER (WHERE NOT queued), count(*) FILTER (WHERE queued)

@@ -1,6 +1,5 @@
 """The statements of PostgreSQL that run per fire or in bulk, on psycopg's connection."""
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,20 +60,18 @@ _BAD_ROW = (ValueError, OverflowError, TypeError, AttributeError, RecursionError
 
 
 class PostgresStatements:
-    """``Statements`` on PostgreSQL, where many nodes write at once.
-
-    A statement that joins a table with its parameters is not prepared: it is planned each time,
-    for as many rows as there are.
-    """
-
-    def __init__(self) -> None:
-        self._shard = random.SystemRandom().randrange(SHARDS)
+    """``Statements`` on PostgreSQL, where many nodes write at once."""
 
     def add_to_counters(self, conn: Connection, changes: Mapping[str, int]) -> None:
-        """Add to counters, new or not, in the shard of this process."""
+        """Add to counters, new or not, in the shard of this connection.
+
+        Two transactions that add to one row wait for each other's commit.
+        """
         rows = [(name, change) for name, change in sorted(changes.items()) if change]
         if rows:
-            raw(conn).execute(ADD_TO_COUNTERS, (self._shard, *columns(rows)))
+            driver = raw(conn)
+            shard = driver.info.backend_pid % SHARDS
+            driver.execute(ADD_TO_COUNTERS, (shard, *columns(rows)))
 
     def take_turns(self, conn: Connection) -> bool:
         """Wait for others that called this until they commit."""
@@ -182,13 +179,13 @@ class PostgresStatements:
             for timer, fire_at in moves
         ]
         ids = array(row[4] for row in rows)
-        raw(conn).execute(MOVE_TIMERS, (*columns(rows), ids), prepare=False)
+        raw(conn).execute(MOVE_TIMERS, (*columns(rows), ids))
 
     def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
         """Delete timers."""
         rows = list(ends)
         ids = array(job_id for job_id, _ in rows)
-        raw(conn).execute(END_TIMERS, (*columns(rows), ids), prepare=False)
+        raw(conn).execute(END_TIMERS, (*columns(rows), ids))
 
     def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
         """Complete those jobs that are active; how many they were."""
@@ -225,8 +222,7 @@ class PostgresStatements:
         if rows:
             ids = sorted(rows)
             batch = columns([rows[one] for one in ids])
-            stored = raw(conn).execute(STORE_RESULTS, (*batch, array(ids)), prepare=False)
-            for (execution_id,) in stored:
+            for (execution_id,) in raw(conn).execute(STORE_RESULTS, (*batch, array(ids))):
                 outcomes[places[execution_id]] = Stored.YES
         return outcomes
 

@@ -45,21 +45,15 @@ _FIRES = select(timers.c.job_id, timers.c.fire_at).where(
     timers.c.job_id.in_(bindparam("ids", expanding=True))
 )
 _newest = executions.alias("newest")
-_LAST_EXECUTIONS = (
-    select(executions)
-    .select_from(
-        jobs.join(
-            executions,
-            executions.c.id
-            == select(_newest.c.id)
-            .where(_newest.c.job_id == jobs.c.id, _newest.c.id < bindparam("before"))
-            .order_by(_newest.c.id.desc())
-            .limit(1)
-            .scalar_subquery(),
-        )
-    )
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-)
+_NEWEST = select(
+    select(_newest.c.id)
+    .where(_newest.c.job_id == jobs.c.id, _newest.c.id < bindparam("before"))
+    .order_by(_newest.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+# A statement of its own: joined to the other, PostgreSQL may read all executions for it.
+_BY_IDS = select(executions).where(executions.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def get_job(
@@ -91,8 +85,9 @@ def views(conn: Connection, found: Sequence[Job], now: Millis) -> list[JobView]:
         return []
     ids = [job.id for job in found]
     fires = {row.job_id: row.fire_at for row in conn.execute(_FIRES, {"ids": ids})}
-    rows_of_last = conn.execute(_LAST_EXECUTIONS, {"ids": ids, "before": first_id(now + 1)})
-    last = {row.job_id: execution_of(row) for row in rows_of_last}
+    newest = conn.scalars(_NEWEST, {"ids": ids, "before": first_id(now + 1)})
+    rows = conn.execute(_BY_IDS, {"ids": [one for one in newest if one is not None]})
+    last = {row.job_id: execution_of(row) for row in rows}
     return [
         JobView(job=job, next_fire_at=fires.get(job.id), last_execution=last.get(job.id))
         for job in found

@@ -85,6 +85,9 @@ class Database(Protocol):
         It may be run again from its start where the database ended it for the sake of another.
         """
 
+    async def write_first(self, work: Callable[[Connection], T]) -> T:
+        """The same for the engine, whose work must not wait behind what users write."""
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""
 
@@ -118,7 +121,7 @@ class SqlStore:
 
     async def ping(self) -> None:
         """Prove that the store answers and that it can be written to."""
-        await self._db.write(lambda conn: self._statements.add_to_counters(conn, {PING: 1}))
+        await self._db.write_first(lambda conn: self._statements.add_to_counters(conn, {PING: 1}))
 
     # --- jobs
 
@@ -259,7 +262,7 @@ class SqlStore:
 
     async def leave(self, incarnation: str) -> None:
         """Remove a node's own row."""
-        await self._db.write(lambda conn: leave(conn, incarnation))
+        await self._db.write_first(lambda conn: leave(conn, incarnation))
 
     async def nodes(self) -> Sequence[Node]:
         """All nodes."""
@@ -267,7 +270,7 @@ class SqlStore:
 
     async def revoke_lapsed(self, *, now: Millis, by: str) -> Sequence[Node]:
         """Delete the rows of nodes whose lease ended."""
-        return await self._db.write(
+        return await self._db.write_first(
             lambda conn: revoke_lapsed(conn, self._statements, now=now, by=by)
         )
 
@@ -276,13 +279,13 @@ class SqlStore:
     ) -> Sequence[Execution]:
         """Apply ``decide`` to claimed executions whose owner has no row."""
         del now  # `decide` knows it
-        return await self._db.write(
+        return await self._db.write_first(
             lambda conn: rescue(conn, self._statements, self._cache, decide=decide, limit=limit)
         )
 
     async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
         """Take due fires and due retries for a node."""
-        return await self._db.write(
+        return await self._db.write_first(
             lambda conn: claim(conn, self._statements, self._cache, request, plan)
         )
 
@@ -305,13 +308,13 @@ class SqlStore:
     async def give_back(self, incarnation: str, ids: Sequence[str], *, now: Millis) -> None:
         """Make claimed executions of this node pending again."""
         del now  # nothing of it is kept
-        await self._db.write(lambda conn: give_back(conn, incarnation, ids))
+        await self._db.write_first(lambda conn: give_back(conn, incarnation, ids))
 
     async def record(
         self, incarnation: str, results: Sequence[Execution], *, now: Millis, void: Voider
     ) -> Recorded:
         """Store what came of executions that this node owns."""
-        return await self._db.write(
+        return await self._db.write_first(
             lambda conn: record(
                 conn, self._statements, self._cache, incarnation, results, now=now, void=void
             )

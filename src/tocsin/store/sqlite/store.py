@@ -65,6 +65,10 @@ class _File:
         """Run work that may write."""
         return await self._runner.write(lambda: self._connections.write(work))
 
+    async def write_first(self, work: Callable[[Connection], T]) -> T:
+        """Run work of the engine: there is one writer, and its turns are short."""
+        return await self.write(work)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads."""
         return await self._runner.read(lambda: self._connections.read(work))
