@@ -141,7 +141,9 @@ async def _serve(settings: Settings, role: Role | None) -> None:
 
 async def _open_store(settings: Settings, *, migrate: bool) -> Store:
     """The store, with its tables up to date; a server that is not up yet is waited for."""
-    store = databases.make_store(settings.database, prepare=settings.database_prepare)
+    store = databases.make_store(
+        settings.database, prepare=settings.database_prepare, lease_ttl=settings.lease_ttl
+    )
 
     async def try_to_open() -> None:
         if migrate:
@@ -154,6 +156,8 @@ async def _open_store(settings: Settings, *, migrate: bool) -> Store:
 
 async def _when_up(settings: Settings, act: Callable[[], Awaitable[object]]) -> None:
     """Do something as soon as the database server answers."""
+    # Nobody else does it yet, and the first process of a container does not die of it by itself.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _end_at_once, signal.SIGTERM)
     give_up = time.monotonic() + settings.database_wait / 1_000
     while True:
         try:
@@ -367,9 +371,7 @@ class _Node:
     def _stop(self, number: signal.Signals) -> None:
         if self._stopping.is_set() and self._role is None:
             # Asked twice: whoever asks will not wait; the next start rescues what is under way.
-            log.warning("stopped.at_once", signal=number.name)
-            flush_logging()
-            os._exit(128 + number)
+            _end_at_once(number)
         # A service manager may ask each process, and the supervisor asks it again: that is no
         # hurry. It has a way of its own to end a child at once.
         self._stopping.set()
@@ -413,6 +415,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
+
+
+def _end_at_once(number: signal.Signals) -> None:
+    log.warning("stopped.at_once", signal=number.name)
+    flush_logging()
+    os._exit(128 + number)
 
 
 def _job_defaults(settings: Settings) -> JobDefaults:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from tocsin.domain.errors import InvalidInput
+from tocsin.domain.instant import Millis
 from tocsin.store import postgres, sqlite
 from tocsin.store.port import Store
 
@@ -15,7 +16,9 @@ def kind_of(database: str) -> Literal["sqlite", "postgresql"]:
     if database.startswith(_SERVER):
         return "postgresql"
     if not database.startswith(_FILE) or database == _FILE:
-        shown = database if "@" not in database else database.partition(":")[0] + "://…"
+        secret = "@" in database or "password" in database.lower()
+        scheme, colon, _ = database.partition(":")
+        shown = database if not secret else f"{scheme}://…" if colon else "…"
         raise _unknown(
             f"{shown!r} is not a database; write sqlite:///FILE or "
             "postgresql://USER:PASSWORD@HOST:5432/NAME"
@@ -27,11 +30,11 @@ def kind_of(database: str) -> Literal["sqlite", "postgresql"]:
     return "sqlite"
 
 
-def make_store(database: str, *, prepare: bool = True) -> Store:
+def make_store(database: str, *, prepare: bool, lease_ttl: Millis) -> Store:
     """The store, not open yet; its tables must be there: ``migrate``."""
     if kind_of(database) == "sqlite":
         return sqlite.SqliteStore(database.removeprefix(_FILE))
-    return postgres.PostgresStore(database, prepare=prepare)
+    return postgres.PostgresStore(database, prepare=prepare, stall=lease_ttl)
 
 
 def make_notices(database: str) -> postgres.Notices | None:

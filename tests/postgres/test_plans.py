@@ -127,7 +127,7 @@ class Plans:
 
     def of(self, work: Work, *, read: bool = False) -> list[Plan]:
         _seen.clear()
-        begin = database._BEGIN_READ if read else database._BEGIN_WRITE
+        begin = database.BEGIN_READ if read else database.begin_write()
         Explaining.generic = not read
         with transaction(self.conn, begin):
             Explaining.on = True
@@ -234,7 +234,7 @@ def test_results_are_looked_for_in_the_days_of_their_ids(plans: Plans) -> None:
         assert "id = ANY" in each["Index Cond"], each
     # As it is executed: PostgreSQL tells only what it did not leave out.
     looked = "EXPLAIN SELECT FROM executions WHERE id = ANY (%s::uuid[])"
-    with transaction(plans.conn, database._BEGIN_WRITE):
+    with transaction(plans.conn, database.begin_write()):
         lines = raw(plans.conn).execute(looked, (array(ids),)).fetchall()
     assert {name(OLD) in line for (line,) in lines if " on " in line} == {True}
 

@@ -181,12 +181,10 @@ async def test_sessions_that_are_ended_in_the_middle_leave_nothing_half_done(
 
 
 async def test_a_transaction_that_does_nothing_for_too_long_is_ended(
-    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    url: str,
 ) -> None:
-    short = database._BEGIN_WRITE.replace(
-        "idle_in_transaction_session_timeout = 5000", "idle_in_transaction_session_timeout = 100"
-    )
-    monkeypatch.setattr(database, "_BEGIN_WRITE", short)
+    store = PostgresStore(url, stall=100)
+    await store.open()
     await add(store, job("one"))
     await join(store)
 
@@ -198,6 +196,7 @@ async def test_a_transaction_that_does_nothing_for_too_long_is_ended(
         with pytest.raises(StoreUnavailable):
             await store.claim(claim_request(NOW), slow)
     await store.ping()
+    await store.close()
 
 
 async def test_a_server_that_is_read_only_is_called_so(store: PostgresStore, sql: Sql) -> None:

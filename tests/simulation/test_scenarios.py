@@ -258,7 +258,7 @@ def test_what_was_given_back_does_not_run_for_a_paused_job() -> None:
     world = World()
 
     async def story(world: World) -> None:
-        node = world.start_node("a")
+        node = world.start_node("a", horizon=4_000)
         await world.sleep(0.1)
         definition = {"name": "j", "schedule": every(world, "5s", until=9, start=2), "target": URL}
         job = await world.create(definition)
@@ -800,10 +800,10 @@ def test_a_graceful_stop_gives_back_what_has_not_started_and_records_what_is_in_
 
     async def story(world: World) -> None:
         world.receiver.script = lambda _claim: Behaviour(takes=2)
-        node = world.start_node("a")
+        node = world.start_node("a", horizon=4_000)
         await world.sleep(0.1)
         running = await world.create({"schedule": at(world, 1), "target": URL})
-        waiting = await world.create({"schedule": at(world, 1.9), "target": URL})
+        waiting = await world.create({"schedule": at(world, 3), "target": URL})
         await world.sleep(1.2)
         await node.stop()
         assert world.rows(running.id)[0].state is State.SUCCEEDED
@@ -814,6 +814,32 @@ def test_a_graceful_stop_gives_back_what_has_not_started_and_records_what_is_in_
         await world.sleep(5)
         row = world.rows(waiting.id)[0]
         assert (row.state, len(row.attempts)) == (State.SUCCEEDED, 1)
+
+    world.run(story)
+
+
+def test_a_graceful_stop_makes_the_calls_that_others_would_make_late() -> None:
+    world = World()
+
+    async def story(world: World) -> None:
+        node = world.start_node("a")
+        await world.sleep(0.1)
+        jobs = [
+            await world.create({"schedule": at(world, 2 + number / 10), "target": URL})
+            for number in range(10)
+        ]
+        await world.until(lambda: len(world.rows(jobs[-1].id)) == 1)
+        # It looks now, and again in 500 ms; what is given back meanwhile it does not hear of.
+        world.news_delay = lambda: None
+        world.start_node("b")
+        await world.sleep(0.05)
+        await node.stop()
+        await world.sleep(3)
+        for job in jobs:
+            row = world.rows(job.id)[0]
+            assert (row.state, len(row.attempts)) == (State.SUCCEEDED, 1)
+            assert row.attempts[0].started_at == row.due
+        assert len(world.state.nodes) == 1
 
     world.run(story)
 
@@ -873,15 +899,15 @@ def test_a_give_back_that_fails_is_tried_again() -> None:
     world = World()
 
     async def story(world: World) -> None:
-        node = world.start_node("a")
+        node = world.start_node("a", horizon=4_000)
         await world.sleep(0.1)
-        job = await world.create({"schedule": at(world, 1.5), "target": URL})
+        job = await world.create({"schedule": at(world, 3), "target": URL})
         await world.until(lambda: states(world.rows(job.id))[State.CLAIMED] == 1)
         world.faults.script("a", "give_back", FAILS, FAILS, LOST)
         await node.stop()
         assert world.rows(job.id)[0].state is State.PENDING
         world.start_node("a")
-        await world.sleep(3)
+        await world.sleep(4)
         assert len(world.rows(job.id)[0].attempts) == 1
 
     world.run(story)

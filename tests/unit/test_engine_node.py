@@ -1,6 +1,8 @@
 """One node as a whole: what its parts tell each other."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.support.build import NO_LIMITS, NOW, new_job
@@ -15,6 +17,7 @@ from tests.support.engine_lab import (
 )
 from tests.support.memory_store import MemoryStore
 
+from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.execution import Reason, State, closed
 from tocsin.domain.job import JobStatus
 from tocsin.engine.engine import Engine, EngineOptions
@@ -25,10 +28,12 @@ from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
 class Whole:
     """An engine whose loops do not run; the test steps them."""
 
-    def __init__(self) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, *, store: MemoryStore | None = None, follows: bool = False, **options: Any
+    ) -> None:
+        self.clock = ManualClock(follows=follows)
         self.caller = HandCaller(self.clock)
-        self.store = MemoryStore()
+        self.store = MemoryStore() if store is None else store
         self.bus = Bus()
         numbers: Iterator[int] = iter(range(1, 1_000))
         self.engine = Engine(
@@ -38,7 +43,7 @@ class Whole:
             bus=self.bus,
             meter=NoMeter(),
             new_id=lambda: f"inc-{next(numbers)}",
-            options=EngineOptions(node_name="node-a"),
+            options=EngineOptions(node_name="node-a", **options),
         )
 
     async def join(self) -> str:
@@ -168,5 +173,56 @@ def test_a_node_that_was_stopped_hears_nothing_any_more() -> None:
             JobsChanged(change="paused", jobs=[with_version(job, 2, status=JobStatus.PAUSED)])
         )
         assert whole.engine.recorder.waiting == 0
+
+    play(story)
+
+
+class Away(MemoryStore):
+    """A store that is gone for good: it refuses, or (``silent``) it does not even answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = self.silent = False
+
+    async def _answer(self) -> None:
+        if self.gone and self.silent:
+            await asyncio.Event().wait()
+        if self.gone:
+            raise StoreUnavailable("it is gone")
+
+    async def give_back(self, *args: Any, **kwargs: Any) -> None:
+        await self._answer()
+        await super().give_back(*args, **kwargs)
+
+    async def record(self, *args: Any, **kwargs: Any) -> Any:
+        await self._answer()
+        return await super().record(*args, **kwargs)
+
+    async def owned_versions(self, *args: Any, **kwargs: Any) -> Any:
+        await self._answer()
+        return await super().owned_versions(*args, **kwargs)
+
+    async def leave(self, *args: Any, **kwargs: Any) -> None:
+        await self._answer()
+        await super().leave(*args, **kwargs)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_stop_ends_within_its_grace_though_the_store_is_gone(calls: int, silent: bool) -> None:
+    async def story() -> None:
+        store = Away()
+        whole = Whole(store=store, follows=True, shutdown_grace=10_000)
+        await whole.join()
+        dispatcher = whole.engine.dispatcher
+        dispatcher.hold(many(target_job("called"), calls, NOW))
+        dispatcher.hold(many(target_job("soon"), 1, NOW + 700))
+        dispatcher.hold(many(target_job("later"), 1, NOW + 900_000))
+        await turns()
+        assert whole.engine.dispatcher.in_flight == calls
+        store.gone, store.silent = True, silent
+        began = asyncio.get_running_loop().time()
+        await whole.engine.stop()
+        assert asyncio.get_running_loop().time() - began <= 10 + 5 + 3
 
     play(story)

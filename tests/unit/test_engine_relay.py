@@ -123,10 +123,12 @@ class Wire:
         self.sent: list[bytes] = []
         self.other: Relay | None = None
         self.fails = False
+        self.takes = 0.0
 
     async def send(self, message: bytes) -> None:
         if self.fails:
             raise OSError("cut")
+        await asyncio.sleep(self.takes)
         self.sent.append(message)
         if self.other is not None:
             self.other.receive(message)
@@ -232,6 +234,13 @@ async def test_pending_executions_are_one_hint_at_the_earliest() -> None:
     assert side.told() == [[DueTold(build.NOW + 91)]]
 
 
+async def test_what_is_given_back_is_a_hint() -> None:
+    side = Side()
+    side.unwanted()
+    side.bus.publish(WorkDue(at=build.NOW + 5))
+    assert side.told() == [[DueTold(build.NOW + 5)]]
+
+
 async def test_an_item_too_large_for_any_message_is_counted() -> None:
     side = Side()
     side.bus.publish(JobsChanged(change="x" * MAX_MESSAGE, jobs=[JOB]))
@@ -247,6 +256,11 @@ async def test_from_bus_to_bus_without_an_echo() -> None:
     here.wire.other, there.wire.other = there.relay, here.relay
     await here.relay.start()
     await there.relay.start()
+    there.relay.want()
+    while not there.wire.sent:
+        await asyncio.sleep(0.005)
+    there.heard.clear()
+    there.wire.sent.clear()
     try:
         one = ended(state=State.CANCELLED, owner="you")
         here.bus.publish(ExecutionsChanged(executions=[one]))
@@ -326,6 +340,65 @@ async def test_a_transport_that_fails_loses_only_messages() -> None:
         assert there.heard == [WorkDue(at=2)]
     finally:
         await here.relay.stop()
+
+
+async def test_an_end_waits_for_the_message_under_way() -> None:
+    side = Side(started=True)
+    side.wire.takes = 0.1
+    await side.relay.start()
+    side.bus.publish(WorkDue(at=build.NOW))
+    while side.relay._due is not None:
+        await asyncio.sleep(0.005)
+    assert side.wire.sent == []
+    await side.relay.stop()
+    assert [list(decode(message).items) for message in side.wire.sent] == [[DueTold(build.NOW)]]
+
+
+async def test_an_end_does_not_wait_for_a_transport_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_module, "LAST_WORDS", 0.05)
+    side = Side(started=True)
+    side.wire.takes = 3_600
+    await side.relay.start()
+    side.bus.publish(WorkDue(at=build.NOW))
+    async with asyncio.timeout(2):
+        await side.relay.stop()
+
+
+async def test_where_nobody_reads_only_what_the_node_had_in_hands_is_taken() -> None:
+    side = Side()
+    others, own = ended(0, owner="other"), ended(1, owner="me")
+    message = whole(
+        head_of("it", 1),
+        [
+            encode_item(ExecutionTold(others, started=True)),
+            encode_item(ExecutionTold(others, started=False)),
+            encode_item(ExecutionTold(own, started=False)),
+            encode_item(DueTold(5)),
+        ],
+    )
+    side.relay.receive(message)
+    assert [type(news) for news in side.heard] == [ExecutionsChanged, WorkDue]
+    changed = side.heard[0]
+    assert isinstance(changed, ExecutionsChanged)
+    assert [one.id for one in changed.executions] == [own.id]
+    side.relay.want()
+    side.heard.clear()
+    side.relay.receive(message)
+    assert [type(news) for news in side.heard] == [CallStarted, ExecutionsChanged, WorkDue]
+
+
+async def test_that_news_was_left_out_is_said_once_in_a_second() -> None:
+    side = Side()
+    crowd = [ended(number) for number in range(MAX_WAITING + 10)]
+    lost = []
+    for _ in range(5):
+        side.bus.publish(ExecutionsChanged(executions=crowd))
+        lost += [item.count for items in side.told() for item in items if type(item) is LostTold]
+    assert lost == [10]
+    side.now += relay_module.LOST_EVERY
+    assert side.told() == [[LostTold(40)]]
 
 
 async def test_the_rate_is_bounded() -> None:

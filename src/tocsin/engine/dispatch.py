@@ -111,6 +111,12 @@ class Dispatcher:
         return self._lanes.in_flight
 
     @property
+    def unstarted(self) -> int:
+        """How many claims are held of which no call has begun."""
+        stages = {Stage.WAITING, Stage.READY, Stage.STARTING}
+        return sum(held.stage in stages for held in self._claims.all())
+
+    @property
     def room(self) -> int:
         """How many more claims may be held."""
         return max(0, self._max_held - len(self._claims))
@@ -466,10 +472,15 @@ class Dispatcher:
         self._lanes.clear()
         self._arm(self._clock.now())
 
-    def take_unstarted(self) -> list[str]:
-        """Let go of all claims that have not started; returns their ids."""
+    def take_unstarted(self, *, after: Millis | None = None) -> list[str]:
+        """Let go of all claims that have not started; returns their ids.
+
+        Where ``after`` is given: only of those that wait for a later instant.
+        """
         ids = []
         for held in tuple(self._claims.all()):
+            if after is not None and (held.stage is not Stage.WAITING or held.leaves_at <= after):
+                continue
             if held.stage in {Stage.WAITING, Stage.READY, Stage.STARTING}:
                 self._lanes.remove(held)
                 self._claims.drop(held.claim.execution.id)

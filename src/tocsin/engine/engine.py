@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
-from tocsin.domain.errors import StoreError
+from tocsin.domain.errors import StoreError, StoreUnavailable
 from tocsin.domain.execution import State
 from tocsin.domain.instant import Millis
 from tocsin.engine.caller import Caller
@@ -26,6 +27,11 @@ from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged, News, WorkDue
 from tocsin.store.port import Node, Store
 
 log = structlog.stdlib.get_logger("tocsin.engine")
+
+T = TypeVar("T")
+
+STORE_PATIENCE = 5.0
+"""Seconds that a stopping node gives its store beyond the grace of the calls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +75,7 @@ class Engine:
         self._new_id = new_id
         self._meter = meter
         self._started_at: Millis | None = None
+        self._stop_by = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
         self.lease = Lease(clock=clock, ttl=options.lease_ttl)
         self.recorder = Recorder(store=store, lease=self.lease, clock=clock, bus=bus, meter=meter)
@@ -131,7 +138,7 @@ class Engine:
             self._every("retention", options.retention_interval / 1_000, self.retention.step),
         ]
         if self.timekeeper.active:
-            # Apart from the heartbeat, so that a slow answer to one does not delay the other.
+            # Apart from the heartbeat, which must not wait until one of several samples counts.
             interval = options.heartbeat_interval / 1_000
             self._tasks.append(self._every("clock", interval, self.timekeeper.step))
 
@@ -154,9 +161,12 @@ class Engine:
     async def stop(self) -> None:
         """Stop claiming, give back what has not started, finish the calls, record, leave.
 
-        The calls have ``shutdown_grace``; what the store does not take by then is left to be
-        rescued by others, or by the next start.
+        The calls have ``shutdown_grace``, and the store ``STORE_PATIENCE`` more for the results of
+        the last ones. What it does not take by then is left to be rescued by others, or by the
+        next start: a store that is away, or does not answer at all, holds up no stop.
         """
+        grace = self._options.shutdown_grace / 1_000
+        self._stop_by = self._clock.monotonic() + grace + STORE_PATIENCE
         by_name = {task.get_name(): task for task in self._tasks}
         if "fire" in by_name:
             # A claim that is cut off in the middle would be committed and then held by nobody.
@@ -164,15 +174,14 @@ class Engine:
             await asyncio.wait([by_name["fire"]], timeout=self._options.lease_ttl / 1_000)
         for name in ("fire", "rescue", "retention"):
             await _cancel(by_name.get(name))
+        await self._hand_over()
         unstarted = self.dispatcher.take_unstarted()
         await asyncio.gather(
             self._give_back(self.lease.incarnation, unstarted),
-            self.dispatcher.finish(self._options.shutdown_grace),
+            self.dispatcher.finish(max(0, round(1_000 * (self._time_left - STORE_PATIENCE)))),
         )
         try:
-            await asyncio.wait_for(
-                self.recorder.flush(), max(5, self._options.shutdown_grace / 1_000)
-            )
+            await asyncio.wait_for(self.recorder.flush(), self._time_left)
         except TimeoutError:
             log.error(  # noqa: TRY400  # the traceback of a time-out says nothing
                 "results.not_stored", count=self.recorder.waiting
@@ -184,13 +193,41 @@ class Engine:
         self.lease.lost()
         self._deaf()
 
+    @property
+    def _time_left(self) -> float:
+        """Seconds that the store still has while this node stops; one at least."""
+        return max(1.0, self._stop_by - self._clock.monotonic())
+
+    async def _answered(self, asked: Awaitable[T]) -> T:
+        """The store's answer; raises ``StoreUnavailable`` where none comes in time."""
+        try:
+            return await asyncio.wait_for(asked, self._time_left)
+        except TimeoutError:
+            raise StoreUnavailable("the store did not answer in time") from None
+
+    async def _hand_over(self) -> None:
+        """Give back what others can have in time; what is due before that leaves from here.
+
+        Others look again within a poll, or sooner where they hear of it. What is given back and
+        due by then would be late.
+        """
+        options = self._options
+        hold = min(options.poll * 3 // 2, options.horizon, options.shutdown_grace)
+        later = self.dispatcher.take_unstarted(after=self._clock.now() + hold)
+        give_back = asyncio.create_task(self._give_back(self.lease.incarnation, later))
+        if self.dispatcher.unstarted:
+            await asyncio.sleep(hold / 1_000)
+        await give_back
+
     async def _give_back(self, incarnation: str, execution_ids: list[str]) -> None:
         """Let others have what has not started: rescued later, it would count as lost."""
         troubles = Troubles("give_back", self._meter)
-        give_up_at = self._clock.monotonic() + max(5, self._options.shutdown_grace / 1_000)
+        give_up_at = self._clock.monotonic() + self._time_left
         while execution_ids:
             try:
-                await self._store.give_back(incarnation, execution_ids, now=self._clock.now())
+                await self._answered(
+                    self._store.give_back(incarnation, execution_ids, now=self._clock.now())
+                )
             except StoreError as error:
                 pause = troubles.failed(error)
                 if self._clock.monotonic() + pause > give_up_at:
@@ -210,11 +247,11 @@ class Engine:
             return
         try:
             # Claims whose commit looked failed: nobody adopted them, so none has started.
-            owned = await self._store.owned_versions(incarnation)
+            owned = await self._answered(self._store.owned_versions(incarnation))
             await self._give_back(
                 incarnation, [one for one in owned if not self.dispatcher.holds(one)]
             )
-            await self._store.leave(incarnation)
+            await self._answered(self._store.leave(incarnation))
         except StoreError as error:
             log.warning("leave.failed", error=str(error))
 

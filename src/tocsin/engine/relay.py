@@ -26,6 +26,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Protocol, assert_never
 
@@ -73,6 +74,12 @@ MAX_WAITING = 2_000
 
 SEND_TIMEOUT = 5.0
 """Seconds that a transport may take for a message."""
+
+LOST_EVERY = 1.0
+"""Seconds between two words of what was left out: readers look at the store for each."""
+
+LAST_WORDS = 1.0
+"""Seconds that the end of the relay takes to send what waits."""
 
 WANT_EVERY = 1.0
 """Seconds between two words of a node that it has readers."""
@@ -132,6 +139,7 @@ class Relay:
         self._urgent: deque[Item] = deque()
         self._waiting: deque[Item] = deque()
         self._left_out = 0
+        self._lost_said = float("-inf")
         self._due: Millis | None = None
         self._want = False
         self._carry: bytes | None = None
@@ -148,6 +156,7 @@ class Relay:
         self._to_read: deque[tuple[JobTold, int]] = deque()
         self._some_to_read = asyncio.Event()
         self._telling = False
+        self._at_transport = asyncio.Lock()
         self._failed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._deaf: Callable[[], None] = lambda: None
@@ -161,11 +170,14 @@ class Relay:
         ]
 
     async def stop(self) -> None:
-        """Send what waits, a second at most, and end."""
+        """Send what waits, in ``LAST_WORDS`` at most, and end."""
         self._deaf()
-        ends = self._monotonic() + 1.0
-        while self._monotonic() < ends and (message := self.next_message()) is not None:
-            await self._send(message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                while (message := self.next_message()) is not None:
+                    await self._send(message)
+                async with self._at_transport:
+                    pass  # What was under way is out.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -230,6 +242,11 @@ class Relay:
             self._put(rest)
 
     @property
+    def _wants(self) -> bool:
+        """Whether this node shows the events of others, or did so a moment ago."""
+        return self._monotonic() < self._wanting_until
+
+    @property
     def _wanted(self) -> bool:
         return self._monotonic() < self._wanted_until
 
@@ -279,8 +296,9 @@ class Relay:
         if self._carry is not None:
             part, self._carry = self._carry, None
             return part
-        if self._left_out:
-            count, self._left_out = self._left_out, 0
+        now = self._monotonic()
+        if self._left_out and now - self._lost_said >= LOST_EVERY:
+            count, self._left_out, self._lost_said = self._left_out, 0, now
             return encode_item(LostTold(count))
         if self._urgent:
             return encode_item(self._urgent.popleft())
@@ -319,7 +337,7 @@ class Relay:
 
     async def _send(self, message: bytes) -> None:
         try:
-            async with asyncio.timeout(SEND_TIMEOUT):
+            async with self._at_transport, asyncio.timeout(SEND_TIMEOUT):
                 await self._transport.send(message)
         except Exception as error:  # noqa: BLE001  # a hint that is lost is lost
             if not self._failed:
@@ -333,7 +351,7 @@ class Relay:
     def receive(self, message: bytes) -> None:
         """Take a message of another node; never raises."""
         try:
-            told = decode(message)
+            told = decode(message, only_of=None if self._wants else self._own())
         except ValueError as error:
             log.debug("relay.not_understood", error=str(error))
             return

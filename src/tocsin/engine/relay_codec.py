@@ -98,6 +98,9 @@ _SHOWN: Callable[[Any], tuple[Any, ...]] = attrgetter(
     "owner",
 )
 
+_OWNER = 2 + 14
+"""The place of the owner in an item."""
+
 
 def encode_item(item: Item) -> bytes:
     """An item as JSON; its size is bounded."""
@@ -146,14 +149,23 @@ def whole(head: bytes, items: Sequence[bytes]) -> bytes:
 _TAIL = b"]}"
 
 
-def decode(message: bytes) -> Message:
-    """What a message says; raises ``ValueError`` where it is none."""
+def decode(message: bytes, *, only_of: str | None = None) -> Message:
+    """What a message says; raises ``ValueError`` where it is none.
+
+    With ``only_of`` executions of other owners are passed over, and so are calls that left: most
+    of a message, and of what it costs.
+    """
     try:
         content = orjson.loads(message)
         sender, number = content["from"], content["n"]
         if not isinstance(sender, str) or not isinstance(number, int):
             raise TypeError("no sender or number")
-        items = [item for raw in content["news"] if (item := _decode_item(raw)) is not None]
+        items = [
+            item
+            for raw in content["news"]
+            if (only_of is None or raw[0] != "run" or (raw[_OWNER] == only_of and not raw[1]))
+            and (item := _decode_item(raw)) is not None
+        ]
     except (TypeError, KeyError, IndexError) as error:
         raise ValueError(f"not a message: {error}") from error
     return Message(sender, number, items)

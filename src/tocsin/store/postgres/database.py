@@ -57,19 +57,28 @@ CONNECT: dict[str, Any] = {
 _EACH = """
     SET LOCAL statement_timeout = {timeout};
     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
-    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"""
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off;
+    SET LOCAL max_parallel_workers_per_gather = 0"""
 """The queries are written to go from index to index, as SQLite executes them; statistics that are
 older than a burst of work must not talk PostgreSQL into reading whole tables in their order."""
 
-_BEGIN_WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED;
+STALL: Millis = 5_000
+
+
+def begin_write(stall: Millis = STALL) -> str:
+    """The beginning of a transaction that may write.
+
+    A node that stops in the middle of one must not keep its locks for longer than a lease: after
+    ``stall`` the server ends its session.
+    """
+    return f"""BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL synchronous_commit = on;
     SET LOCAL lock_timeout = 5000;
-    SET LOCAL idle_in_transaction_session_timeout = 5000;
+    SET LOCAL idle_in_transaction_session_timeout = {stall};
     SET LOCAL plan_cache_mode = force_generic_plan;{_EACH.format(timeout=20_000)}"""
-"""A node that stops in the middle of a transaction must not keep its locks for longer than a
-lease: the server ends its session."""
 
-_BEGIN_READ = f"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+BEGIN_READ = f"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL idle_in_transaction_session_timeout = 30000;
     SET LOCAL enable_hashjoin = off;{_EACH.format(timeout=30_000)}"""
 
@@ -145,7 +154,8 @@ class PostgresDatabase:
     reported trouble is closed, and the next call opens another.
     """
 
-    def __init__(self, url: str, *, prepare: bool = True) -> None:
+    def __init__(self, url: str, *, prepare: bool = True, stall: Millis = STALL) -> None:
+        self._begin_write = begin_write(stall)
         self._engine = make_engine(url, prepare=prepare)
         self.name = shown(url)
         self._idle: list[Connection] = []
@@ -198,7 +208,7 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""
-        return await self._run(1, lambda: self._once(_BEGIN_READ, work))
+        return await self._run(1, lambda: self._once(BEGIN_READ, work))
 
     async def renew(self, work: Callable[[Connection], T]) -> T:
         """Run work that keeps a lease, on a connection of its own."""
@@ -216,11 +226,11 @@ class PostgresDatabase:
     def _repeated(self, work: Callable[[Connection], T]) -> T:
         for _ in range(REPEAT_AT_MOST - 1):
             try:
-                return self._once(_BEGIN_WRITE, work)
+                return self._once(self._begin_write, work)
             except StoreError as error:
                 if error.__cause__ is None or not is_conflict(error.__cause__):
                     raise
-        return self._once(_BEGIN_WRITE, work)
+        return self._once(self._begin_write, work)
 
     def _once(self, begin: str, work: Callable[[Connection], T]) -> T:
         def whole(conn: Connection) -> T:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from tocsin.domain.instant import DAY, Millis
 from tocsin.store.postgres import partitions
-from tocsin.store.postgres.database import PostgresDatabase
+from tocsin.store.postgres.database import STALL, PostgresDatabase
 from tocsin.store.postgres.statements import PostgresStatements
 from tocsin.store.sql.history import delete_history
 from tocsin.store.sql.store import CACHED_JOBS, SqlStore
@@ -15,7 +15,8 @@ from tocsin.store.sql.store import CACHED_JOBS, SqlStore
 class PostgresStore(SqlStore):
     """A ``Store`` on a PostgreSQL database of the present schema: ``migrate(url)`` sees to that.
 
-    With ``prepare=False`` no statement is prepared, for poolers that cannot follow.
+    With ``prepare=False`` no statement is prepared, for poolers that cannot follow. A session that
+    idles in a transaction for ``stall`` is ended by the server.
     """
 
     def __init__(
@@ -23,10 +24,11 @@ class PostgresStore(SqlStore):
         url: str,
         *,
         prepare: bool = True,
+        stall: Millis = STALL,
         cached_jobs: int = CACHED_JOBS,
         statements: PostgresStatements | None = None,
     ) -> None:
-        self._database = PostgresDatabase(url, prepare=prepare)
+        self._database = PostgresDatabase(url, prepare=prepare, stall=stall)
         super().__init__(
             self._database, statements or PostgresStatements(), cached_jobs=cached_jobs
         )
