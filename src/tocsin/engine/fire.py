@@ -20,6 +20,9 @@ from tocsin.store.port import Claim, Claimed, ClaimRequest, Store
 BATCH = 1_000
 """Executions in one claim at most."""
 
+LEAD: Millis = 100
+"""How long before its instant a claim should begin, so that the call leaves on time."""
+
 GATHER = 0.002
 """Seconds between two claims at least, so that a stream of hints is one claim, not many."""
 
@@ -56,17 +59,20 @@ class FireLoop:
         """When a claim last succeeded, on the monotonic clock."""
         self._slots = BATCH
         """How many call slots are filled with one claim; few where a lane turns most away."""
+        self._looks_at = float("inf")
+        """When the next claim begins; while one is under way it may have missed anything."""
         self._stopping = False
         dispatcher.on_room = self._wake.set
         dispatcher.on_stray = self._adopt_soon
         self.on_revoked: Callable[[str], None] = lambda _incarnation: None
 
     def nudge(self, due_at: Millis) -> None:
-        """Say that something is due at an instant; looks at once where that is soon.
+        """Say that something is due at an instant; looks at once where the next look is too late.
 
-        Soon: it may be claimed by now, or it is due before the next poll.
+        Where that comes in time anyway there is no hurry: each node hears of all that is due soon,
+        and most of it another one has claimed by then.
         """
-        if due_at <= self._clock.now() + max(self._horizon, self._poll):
+        if due_at <= self._looks_at + LEAD:
             self._wake.set()
 
     def stop(self) -> None:
@@ -203,6 +209,8 @@ class FireLoop:
             # Never longer than a poll: the wall clock may have been set back meanwhile.
             delay = min(look_again - self._clock.now(), self._poll) / 1_000
             if delay > 0 and not self._wake.is_set():
+                self._looks_at = self._clock.now() + delay * 1_000
                 waker = asyncio.get_running_loop().call_later(delay, self._wake.set)
                 await self._wake.wait()
                 waker.cancel()
+                self._looks_at = float("inf")
