@@ -1,10 +1,12 @@
 """Starts that cannot work: each ends with a sentence that says why."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.conftest import NodeFactory
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -96,3 +98,12 @@ def test_log_file_out_of_reach(node: NodeFactory, tmp_path: Path) -> None:
     ended = node(options=("--log-file", str(path))).run_to_end()
     assert ended.code in {1, 2}, ended.output
     assert str(path) in ended.output, ended.output
+
+
+def test_a_node_that_waits_for_its_database_ends_when_it_is_asked(node: NodeFactory) -> None:
+    """By a handler of its own: the first process of a container does not die of a signal."""
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    waiting = node(options=("--database", nowhere)).start(ready=False)  # the last one counts
+    wait_until(lambda: list(waiting.events("store.waiting")), "it waits")
+    assert waiting.terminate(timeout=10) == 128 + signal.SIGTERM
+    assert list(waiting.events("stopped.at_once"))
