@@ -248,3 +248,53 @@ async def test_the_message_says_what_would_do(
 
 async def test_repeated_tags_are_one(api: Api) -> None:
     assert (await api.create(tags=["b", "a", "b"]))["tags"] == ["b", "a"]
+
+
+async def test_one_answer_names_what_is_misshapen_and_what_breaks_a_rule(api: Api) -> None:
+    job = {
+        "name": "Report",
+        "schedule": {"cron": "0 2 * *", "timezone": "Europe/Berln"},
+        "target": {"url": "ftp://example.com", "headers": {"X-Count": 1, "Host": "x"}, "timeot": 1},
+        "retry": {"max_attempts": 0, "initial": "-1s", "on": [503, "5xx", "sometimes"]},
+        "misfire": {"policy": "never", "grace": "8d"},
+        "success": ["99", "2xx", "20x"],
+        "tags": ["a b", "c,d"],
+    }
+    answer = await api.ask("POST", JOBS, status=422, json=job)
+    assert {problem["field"] for problem in answer.json()["errors"]} == {
+        "name",
+        "schedule.cron",
+        "schedule.timezone",
+        "target.url",
+        "target.headers.X-Count",
+        "target.headers.Host",
+        "target.timeot",
+        "retry.max_attempts",
+        "retry.initial",
+        "retry.on.0",
+        "retry.on.2",
+        "misfire.policy",
+        "misfire.grace",
+        "success.0",
+        "success.2",
+        "tags.1",
+    }
+
+
+async def test_what_follows_from_a_misspelt_field_is_not_named(api: Api) -> None:
+    job = {"schedule": {"at": "2030-01-01T00:00:00Z"}, "target": {"ulr": "https://example.com"}}
+    answer = await api.ask("POST", JOBS, status=422, json=job)
+    assert [problem["field"] for problem in answer.json()["errors"]] == ["target.ulr"]
+
+
+async def test_a_missing_part_does_not_hide_what_is_wrong_with_the_other(api: Api) -> None:
+    answer = await api.ask("POST", JOBS, status=422, json={"schedule": {"cron": "60 * * * *"}})
+    fields = {problem["field"] for problem in answer.json()["errors"]}
+    assert fields == {"target", "schedule.cron"}
+
+
+async def test_a_code_that_is_no_text_is_shown_how_to_be_written(api: Api) -> None:
+    job = {"schedule": {"every": "1h"}, "target": {"log": "x"}, "success": [200]}
+    (problem,) = (await api.ask("POST", JOBS, status=422, json=job)).json()["errors"]
+    assert problem["field"] == "success.0"
+    assert problem["message"] == 'is not text such as "2xx", "404" or "500-504"'

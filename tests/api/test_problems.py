@@ -138,6 +138,7 @@ class TestPaths:
         answer = await api.ask(method, path, status=405)
         assert answer.headers["allow"] == allowed
         assert answer.json()["code"] == "method_not_allowed"
+        assert answer.json()["detail"].endswith(f"what is: {allowed}")
 
 
 class TestParameters:
@@ -153,6 +154,8 @@ class TestParameters:
             (f"{JOBS}?kind=once", "kind", "not_one_of"),
             (f"{JOBS}?last_result=skipped", "last_result", "not_one_of"),
             (f"{JOBS}?text=", "text", "too_short"),
+            (f"{JOBS}?text=%00", "text", "pattern"),
+            (f"{JOBS}?tag=a%00b", "tag.0", "pattern"),
             (f"{JOBS}?text={'x' * 201}", "text", "too_long"),
             (f"{JOBS}?cursor=x", "cursor", "bad_cursor"),
             (f"{JOBS}?cursor={'x' * 2_000}", "cursor", "too_long"),

@@ -249,7 +249,8 @@ class TestConditions:
     @pytest.mark.parametrize("given", ["*", '"1"'])
     async def test_if_match_of_a_job_that_is_not_there(self, api: Api, given: str) -> None:
         sent = {"headers": {"If-Match": given}, "json": JOB}
-        await api.ask("PUT", REPORT, status=412, **sent)
+        answer = await api.ask("PUT", REPORT, status=412, **sent)
+        assert answer.json()["detail"].startswith("there is no job 'report'")
         await api.ask("PATCH", REPORT, status=404, **sent)
 
     async def test_create_only(self, api: Api) -> None:

@@ -100,6 +100,23 @@ def test_show(api: FakeApi, capsys: Captured) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [
+        ("schedule", "its schedule"),
+        ("manual", "a request"),
+        ("retry", "a request to retry"),
+        ("unheard-of", "unheard-of"),
+    ],
+)
+def test_show_says_what_triggered_it(
+    api: FakeApi, capsys: Captured, trigger: str, words: str
+) -> None:
+    api.on("GET", "/executions/e", an_execution("succeeded", trigger=trigger))
+    assert api.tocsin("executions", "show", "e") == 0
+    assert f"Triggered by  {words}\n" in capsys.readouterr().out
+
+
 def test_show_of_skipped_fire_times(api: FakeApi, capsys: Captured) -> None:
     skipped = an_execution(
         "skipped",

@@ -57,7 +57,7 @@ async def test_a_redirect_is_followed_on_the_same_connection(
 async def test_redirects_are_bounded() -> None:
     async with serving(holding(*[to("/again")] * 9)) as server, calling() as client:
         outcome = await client.call(request(server.url(), redirects=3))
-        failed(outcome, "redirect", "after 3 redirects", str(server.port), written=True)
+        failed(outcome, "redirect", "once more, after 3 redirects", str(server.port), written=True)
         assert outcome.status == 302
         assert outcome.location == "/again"
         assert len(server.seen) == 4

@@ -48,6 +48,9 @@ SortWord: TypeAlias = Literal[
 ]
 
 
+_NO_NUL = "^[^\\x00]*$"  # Databases cannot keep U+0000, and SQLite ends a text there.
+
+
 class JobFilter(BaseModel):
     """Which jobs, in which order."""
 
@@ -56,7 +59,7 @@ class JobFilter(BaseModel):
         Field(max_length=5, description="One of these; by default all but deleted ones."),
     ] = []
     tag: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=50)]],
+        list[Annotated[str, Field(min_length=1, max_length=50, pattern=_NO_NUL)]],
         Field(max_length=20, description="Carries each of these."),
     ] = []
     text: Annotated[
@@ -64,6 +67,7 @@ class JobFilter(BaseModel):
         Field(
             min_length=1,
             max_length=200,
+            pattern=_NO_NUL,
             description="Is part of the name, the description or the target, whatever the case.",
         ),
     ] = None

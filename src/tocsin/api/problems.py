@@ -183,7 +183,7 @@ def install(app: FastAPI, rejected: Callable[[str], None]) -> None:
             return problem(
                 405,
                 "method_not_allowed",
-                f"{request.method[:20]} is not possible here; {', '.join(allowed)} is",
+                f"{request.method[:20]} is not possible here; what is: {', '.join(allowed)}",
                 headers={"Allow": ", ".join(allowed)},
             )
         code = "internal_error" if status >= 500 else "invalid_input"

@@ -84,7 +84,7 @@ def print_execution(execution: Mapping[str, Any]) -> None:
     table.add("Fire time", exact(execution.get("fire_time"), now))
     if execution.get("due") != execution.get("fire_time"):
         table.add("Due", exact(execution.get("due"), now))
-    trigger = {"schedule": "its schedule", "manual": "by hand", "retry": "a retry by hand"}
+    trigger = {"schedule": "its schedule", "manual": "a request", "retry": "a request to retry"}
     asked = str(execution.get("trigger"))
     table.add("Triggered by", trigger.get(asked, asked))
     if of := execution.get("retry_of"):

@@ -47,6 +47,63 @@ def check(
         raise InvalidInput(problems_of(error, known, read_only)) from None
 
 
+def check_most(
+    adapter: TypeAdapter[T],
+    data: object,
+    known: KnownFields,
+    read_only: frozenset[str] = frozenset(),
+    *,
+    standing_in: Mapping[tuple[str, ...], object],
+) -> tuple[T, list[FieldProblem]]:
+    """The data as the shape's type without what does not fit it, and what is wrong with that.
+
+    So the rules beyond the shape can be applied to the rest, and one answer names every problem.
+    ``standing_in`` has a sound value for each place that cannot be left out: a required field, or
+    ``"*"`` for the entries of a list. Raises ``InvalidInput`` where nothing useful is left.
+    """
+    try:
+        return adapter.validator.validate_python(data), []
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        problems = problems_of(error, known, read_only)
+    if not isinstance(data, dict) or len(found) > MAX_PROBLEMS:
+        raise InvalidInput(problems)
+    rest = _copied(data, depth=3)
+    for one in found:
+        _take_out(rest, [part for part in one["loc"] if part != "[key]"], standing_in)
+    try:
+        return adapter.validator.validate_python(rest), problems
+    except ValidationError:
+        raise InvalidInput(problems) from None
+
+
+def _copied(value: Any, *, depth: int) -> Any:
+    if depth and isinstance(value, dict):
+        return {name: _copied(part, depth=depth - 1) for name, part in value.items()}
+    return list(value) if depth and isinstance(value, list) else value
+
+
+def _take_out(
+    value: Any, path: Sequence[str | int], standing_in: Mapping[tuple[str, ...], object]
+) -> None:
+    for part in path[:-1]:
+        value = value[part]
+    place = tuple("*" if isinstance(part, int) else part for part in path)
+    if place in standing_in:
+        value[path[-1]] = standing_in[place]
+    else:
+        value.pop(path[-1], None)
+
+
+def beside(problems: Sequence[FieldProblem], found: Sequence[FieldProblem]) -> list[FieldProblem]:
+    """Those found that are not about the same place as one of the problems, or one around it."""
+    places = set()
+    for problem in problems:
+        parts = problem.field.split(".")
+        places |= {".".join(parts[: size + 1]) for size in range(len(parts))}
+    return [one for one in found if one.field not in places]
+
+
 def problems_of(
     error: ValidationError,
     known: KnownFields,
@@ -74,6 +131,9 @@ def problem_of(
             message, code = "is required", "required"
         case "extra_forbidden":
             message, code = unknown_field(path, known, read_only)
+        case "string_type" | "string_too_short" if _is_rule(path):
+            message = 'is not text such as "2xx", "404" or "500-504"'
+            code = "type" if kind == "string_type" else "too_short"
         case _ if kind in _TYPES:
             message, code = _TYPES[kind], "type"
         case "string_too_long":
@@ -101,6 +161,10 @@ def problem_of(
         case _:
             message = fallback[:1].lower() + fallback[1:]
     return FieldProblem(field=".".join(path), message=message, code=code)
+
+
+def _is_rule(path: Sequence[str]) -> bool:
+    return path[-1].isdigit() and (path[-2:-1] == ["success"] or path[-3:-1] == ["retry", "on"])
 
 
 def unknown_field(

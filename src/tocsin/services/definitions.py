@@ -20,7 +20,7 @@ from tocsin.domain.job import (
 )
 from tocsin.domain.retry import NETWORK_KINDS, RetryPolicy
 from tocsin.domain.schedule import At, Schedule, parse_schedule
-from tocsin.services.checking import check
+from tocsin.services.checking import beside, check_most
 from tocsin.services.durations import read_duration
 from tocsin.services.ids import looks_like_uuid
 from tocsin.services.shapes import (
@@ -29,6 +29,7 @@ from tocsin.services.shapes import (
     MAX_METADATA,
     MAX_METADATA_DEPTH,
     READ_ONLY,
+    STANDING_IN,
     MisfireIn,
     RetryIn,
 )
@@ -81,9 +82,9 @@ def read_definition(
     if own_id is not None and isinstance(data, dict) and data.get("name") == own_id:
         data = {key: value for key, value in data.items() if key != "name"}
         name: str | None = own_id
-        job = check(JOB, data, FIELDS, READ_ONLY)
+        job, misshapen = check_most(JOB, data, FIELDS, READ_ONLY, standing_in=STANDING_IN)
     else:
-        job = check(JOB, data, FIELDS, READ_ONLY)
+        job, misshapen = check_most(JOB, data, FIELDS, READ_ONLY, standing_in=STANDING_IN)
         name = job.get("name")
     problems: Problems = []
     if name is not None and name != own_id and looks_like_uuid(name):
@@ -111,6 +112,8 @@ def read_definition(
     success = _read_success(job.get("success"), defaults.success, problems)
     tags = _read_tags(job.get("tags"), problems)
     metadata = _read_metadata(job.get("metadata"), problems)
+    if misshapen:
+        raise InvalidInput([*misshapen, *beside(misshapen, problems)])
     if problems or schedule is None or target is None:
         raise InvalidInput(problems)
     overlap, delivery = job.get("overlap"), job.get("delivery")

@@ -130,7 +130,11 @@ class JobService:
                 if looks_like_uuid(ref):
                     raise _no_job(ref)
                 if match is not None:
-                    raise _version_mismatch(ref, None)
+                    raise Conflict(
+                        f"there is no job {ref[:100]!r}, and If-Match asks for one; "
+                        "without If-Match it is created",
+                        code="version_mismatch",
+                    )
                 saved = await self._creation.create_named(ref, data)
                 if saved is not None:
                     return saved
@@ -275,10 +279,9 @@ def _no_job(ref: str) -> NotFound:
     return NotFound(f"there is no job {ref[:100]!r}, by id or by name")
 
 
-def _version_mismatch(ref: str, version: int | None) -> Conflict:
-    found = "has changed meanwhile" if version is None else f"is at version {version}"
+def _version_mismatch(ref: str, version: int) -> Conflict:
     return Conflict(
-        f"job {ref[:100]!r} {found}, which is not what If-Match asks for; "
+        f"job {ref[:100]!r} is at version {version}, which is not what If-Match asks for; "
         "read it again and repeat the change",
         code="version_mismatch",
     )

@@ -297,6 +297,15 @@ FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 }
 """The fields that are known at each place of a job."""
 
+STANDING_IN: Final[dict[tuple[str, ...], object]] = {
+    ("schedule",): {"every": "1d"},
+    ("target",): {"log": "-"},
+    ("retry", "on", "*"): "5xx",
+    ("success", "*"): "2xx",
+    ("tags", "*"): "-",
+}
+"""What is sound in the place of what a job cannot do without, while the rest of it is checked."""
+
 TRIGGER_FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     (): tuple(TriggerIn.__annotations__),
 }

@@ -114,7 +114,8 @@ class HttpClient:
                     if followed == request.redirects:
                         raise CallFailed(
                             "redirect",
-                            f"{step.url.place} redirects ({status}), after {followed} redirects",
+                            f"{step.url.place} redirects ({status}) once more, "
+                            f"after {followed} redirects",
                         )
                     step = next_step(step, status, _location(connection.reader))
                     followed += 1
