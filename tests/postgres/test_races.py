@@ -265,7 +265,9 @@ async def test_after_a_pause_nothing_of_the_job_is_claimed(
     await asyncio.gather(*map(pause_one, of))
     finished.set()
     await asyncio.gather(*workers)
-    # Whatever they had when it was paused has been recorded, and tried no more.
+    # A result that was recorded just when its job was paused waits; the next claim ends that.
+    left = await claim(stores[0], now() + MINUTE, incarnation=names[0])
+    assert list(left.claims) == []
     for one in await executions(stores[0]):
         assert one.state.final, one
     assert late == []
