@@ -59,6 +59,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("tocsin 0.")
 
 
+def test_the_server_may_be_named_before_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_SERVER", "127.0.0.1:2")
+    assert run(["--server", "127.0.0.1:1", "jobs", "list"]) == 3
+    assert "http://127.0.0.1:1:" in capsys.readouterr().err
+    assert run(["--server", "127.0.0.1:1", "jobs", "list", "--server", "127.0.0.1:3"]) == 3
+    assert "http://127.0.0.1:3:" in capsys.readouterr().err
+
+
 def test_a_server_out_of_reach(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["jobs", "list", "--server", "127.0.0.1:1"]) == 3
     captured = capsys.readouterr()

@@ -59,8 +59,14 @@ def _root(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="Address of the server; also after the command."),
+    ] = None,
 ) -> None:
-    pass
+    if server is not None:
+        # What the commands' own option falls back to.
+        os.environ["TOCSIN_SERVER"] = server
 
 
 app.command("serve", help=serve.HELP, rich_help_panel=_NODE)(serve.placeholder)
