@@ -286,7 +286,9 @@ async def test_a_statement_that_is_refused_does_not_spoil_its_connection(
     assert int(str(connections)) <= 3
 
 
-async def test_what_the_caller_gives_up_is_finished_or_undone(store: PostgresStore) -> None:
+async def test_what_the_caller_gives_up_is_finished_or_undone(
+    store: PostgresStore, sql: Sql
+) -> None:
     """A call that is cancelled keeps its thread until it is done; nobody else gets in its way."""
     calls = [asyncio.create_task(add(store, job(f"job-{n}"))) for n in range(40)]
     await asyncio.sleep(0.02)
@@ -294,6 +296,14 @@ async def test_what_the_caller_gives_up_is_finished_or_undone(store: PostgresSto
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     await asyncio.gather(*(store.ping() for _ in range(10)))
+    # Nobody waits for them any more, but their threads may be at the last ones.
+    busy = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    async with asyncio.timeout(10):
+        while sql(busy):
+            await asyncio.sleep(0.05)
     usage = await store.usage()
     page = await store.list_jobs(JobQuery(limit=100))
     assert usage.jobs == len(page.items)
