@@ -174,9 +174,8 @@ def attempts_repeat_only_where_a_node_was_lost(world: World) -> Iterator[str]:
                 late = world.jumped and lost_its_lease(world, call, call.left_at)
                 if call.number < last.number and not late:
                     yield f"{one}: attempt {call.number} after {last.number}"
-                if call.number == last.number and not (
-                    world.jumped and lost_its_lease(world, last, call.left_at)
-                ):
+                lost = world.jumped and lost_its_lease(world, last, call.left_at)
+                if call.number == last.number and not (late or lost):
                     yield f"{one}: attempt {call.number} twice"
                 if last.over_at > call.left_at and not lost_its_lease(world, last, call.left_at):
                     yield f"{one}: attempts {last.number} and {call.number} at the same time"
