@@ -8,22 +8,24 @@ ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 
 ARG UV_VERSION=0.13.8
-ENV UV_COMPILE_BYTECODE=1 \
+ENV PIP_CACHE_DIR=/var/cache/pip \
+    UV_CACHE_DIR=/var/cache/uv \
+    UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PROJECT_ENVIRONMENT=/opt/tocsin \
     UV_PYTHON_DOWNLOADS=never
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m pip install --root-user-action=ignore "uv==${UV_VERSION}"
 
 WORKDIR /src
 # The dependencies are a layer of their own: they change less often than the code. --no-build: the
 # lock file has a wheel for each, so no compiler is needed, and a missing wheel fails here.
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --frozen --no-dev --no-install-project --no-build
 # Not editable: the wheel is built and installed, so nothing refers to /src.
 COPY src ./src
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --frozen --no-dev --no-editable
 
 FROM ${PYTHON_IMAGE}
