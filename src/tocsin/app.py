@@ -279,7 +279,7 @@ class _Node:
                     now=clock.now,
                     node_name=settings.node_name,
                     incarnation=lambda: self._engine.lease.incarnation,
-                    database=(databases.kind_of(settings.database)),
+                    database=databases.kind_of(settings.database),
                     schema_revision=SCHEMA_REVISION,
                 ),
                 events=self._events,

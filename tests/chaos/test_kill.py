@@ -12,13 +12,13 @@ import pytest
 from tests.chaos.conftest import NodeFactory, seeds
 from tests.chaos.evidence import (
     Interruption,
-    OneShot,
     check_gapless,
     check_one_shots,
     kill,
     restart,
     soon,
 )
+from tests.chaos.shots import shots
 from tests.support.process import Receiver, Tocsin, now_ms, rfc3339, wait_until
 
 pytestmark = pytest.mark.chaos
@@ -26,30 +26,6 @@ pytestmark = pytest.mark.chaos
 JOBS = 5_000
 EVERY_SECOND = 20
 FAR = "2100-01-01T00:00:00Z"
-
-
-def _jobs(dice: random.Random, receiver: Receiver) -> list[OneShot]:
-    start, spread = soon(4), 3_000
-    jobs = []
-    for number in range(JOBS):
-        kind = dice.random()
-        path, failures = "/ok", 0
-        if kind < 0.10:
-            path = f"/slow?ms={dice.randrange(20, 800)}"
-        elif kind < 0.15:
-            failures = dice.choice((1, 2))
-            path = f"/fail?n={failures}"
-        jobs.append(
-            OneShot(
-                name=f"once-{number:05}",
-                fire_time=start + dice.randrange(spread),
-                url=receiver.url(path),
-                at_most_once=0.15 <= kind < 0.25,
-                overlap="skip" if kind > 0.95 else "allow",
-                failures=failures,
-            )
-        )
-    return jobs
 
 
 @seeds(2)
@@ -61,7 +37,7 @@ def test_burst_survives_kills(
     # Every other seed runs with the settings as they are out of the box.
     tocsin = node(env={}) if seed % 2 else node()
     tocsin.start()
-    jobs = _jobs(dice, receiver)
+    jobs = shots(dice, receiver, JOBS, seconds=3)
     tocsin.create([job.definition() for job in jobs])
     ticking = tocsin.create(
         [

@@ -348,7 +348,7 @@ async def test_nothing_is_left_set_in_a_session(store: PostgresStore) -> None:
     await claim_all(store, NOW + MINUTE)
     inside = await store._database.write(changed_settings)
     assert inside
-    assert await store._database._run(0, lambda: store._database._on_connection(
+    assert await store._database._run("write", lambda: store._database._on_connection(
         changed_settings)) == []  # fmt: skip
 
 
@@ -380,7 +380,7 @@ async def test_what_users_write_does_not_keep_the_engine_waiting(store: Postgres
         asyncio.create_task(
             store._database.write(lambda conn: raw(conn).execute("SELECT pg_sleep(2)"))
         )
-        for _ in range(2 * database.WRITERS)
+        for _ in range(2 * database.THREADS["write"])
     ]
     await asyncio.sleep(0.1)
     began = time.monotonic()

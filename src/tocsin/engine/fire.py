@@ -72,7 +72,8 @@ class FireLoop:
         Where that comes in time anyway there is no hurry: each node hears of all that is due soon,
         and most of it another one has claimed by then.
         """
-        if due_at <= self._looks_at + LEAD:
+        soon = self._clock.now() + max(self._horizon, self._poll)
+        if due_at <= min(self._looks_at, soon) + LEAD:
             self._wake.set()
 
     def stop(self) -> None:

@@ -32,9 +32,9 @@ from tocsin.store.postgres.statements import database_time, raw
 
 T = TypeVar("T")
 
-WRITERS = 2
-ENGINE_WRITERS = 2
-READERS = 3
+THREADS = {"write": 2, "engine": 2, "read": 3, "lease": 1}
+"""How many work for whom: for users that write, for the engine that writes, for all that read, and
+for the lease."""
 
 CLOSE_WITHIN = 5.0
 """Seconds until a close cuts off what is under way: a server that stands still never answers."""
@@ -162,27 +162,25 @@ class PostgresDatabase:
         self._busy: set[Connection] = set()
         self._is_cut_off = False
         self._lock = Lock()
-        self._threads: tuple[ThreadPoolExecutor, ...] = ()
+        self._threads: dict[str, ThreadPoolExecutor] = {}
 
     async def open(self) -> None:
         """Make the threads; they and the connections start when they are needed."""
         if not self._threads:
             self._is_cut_off = False
-            self._threads = (
-                ThreadPoolExecutor(WRITERS, "tocsin-store-write"),
-                ThreadPoolExecutor(READERS, "tocsin-store-read"),
-                ThreadPoolExecutor(1, "tocsin-store-lease"),
-                ThreadPoolExecutor(ENGINE_WRITERS, "tocsin-store-engine"),
-            )
+            self._threads = {
+                name: ThreadPoolExecutor(count, f"tocsin-store-{name}")
+                for name, count in THREADS.items()
+            }
 
     async def close(self) -> None:
         """Finish what was begun, as far as the server answers, and let go of the connections."""
-        threads, self._threads = self._threads, ()
+        threads, self._threads = self._threads, {}
 
         def finish() -> None:
             impatience = Timer(CLOSE_WITHIN, self._cut_off)
             impatience.start()
-            for pool in threads:
+            for pool in threads.values():
                 pool.shutdown(wait=True)
             impatience.cancel()
             with self._lock:
@@ -200,28 +198,28 @@ class PostgresDatabase:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run work that may write."""
-        return await self._run(0, lambda: self._repeated(work))
+        return await self._run("write", lambda: self._repeated(work))
 
     async def write_first(self, work: Callable[[Connection], T]) -> T:
         """Run work of the engine that may write."""
-        return await self._run(3, lambda: self._repeated(work))
+        return await self._run("engine", lambda: self._repeated(work))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""
-        return await self._run(1, lambda: self._once(BEGIN_READ, work))
+        return await self._run("read", lambda: self._once(BEGIN_READ, work))
 
     async def renew(self, work: Callable[[Connection], T]) -> T:
         """Run work that keeps a lease, on a connection of its own."""
-        return await self._run(2, lambda: self._repeated(work))
+        return await self._run("lease", lambda: self._repeated(work))
 
     async def time(self) -> Millis:
         """The server's clock, in one round trip: how long that takes is how well it is known."""
-        return await self._run(2, lambda: self._on_connection(database_time))
+        return await self._run("lease", lambda: self._on_connection(database_time))
 
-    async def _run(self, which: int, work: Callable[[], T]) -> T:
+    async def _run(self, name: str, work: Callable[[], T]) -> T:
         if not self._threads:
             raise StoreUnavailable(f"the database {self.name} is not open")
-        return await asyncio.get_running_loop().run_in_executor(self._threads[which], work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
 
     def _repeated(self, work: Callable[[Connection], T]) -> T:
         for _ in range(REPEAT_AT_MOST - 1):

@@ -244,10 +244,6 @@ class SqlStore:
 
     # --- engine
 
-    async def time(self) -> Millis | None:
-        """The present instant by the database's clock, where nodes go by that."""
-        return await self._db.renew(self._statements.time)
-
     async def register(self, node: Node) -> None:
         """Add a node's row."""
         await self._db.renew(lambda conn: register(conn, self._statements, node))
