@@ -17,7 +17,7 @@ from tocsin.api.eventlog import TYPES, EventLog, Wanted, words_to_types
 from tocsin.api.routes import events as route
 from tocsin.domain.execution import State
 from tocsin.domain.instant import format_instant
-from tocsin.store.bus import Bus, CallStarted, ExecutionsChanged, JobsChanged
+from tocsin.store.bus import Bus, CallsStarted, ExecutionsChanged, JobsChanged
 
 EVENTS = "/api/v1/events"
 JOB = build.job("report", id="019b5144-0000-7abc-8def-0123456789ab")
@@ -35,8 +35,8 @@ def parse(text: bytes) -> list[Event]:
     return found
 
 
-def started(number: int = 0) -> CallStarted:
-    return CallStarted(execution=build.execution(JOB, NOW + number))
+def started(number: int = 0) -> CallsStarted:
+    return CallsStarted(executions=(build.execution(JOB, NOW + number),))
 
 
 async def pass_turns() -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tocsin.domain.execution import Attempt, ErrorKind
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import HttpTarget
-from tocsin.engine.caller import CallResult
+from tocsin.engine.caller import CallResult, CallUnderWay, Ended
 from tocsin.store.port import Claim
 
 if TYPE_CHECKING:
@@ -100,11 +100,21 @@ class SimCaller:
         self._world = world
         self._node = node
 
+    def begin(self, claim: Claim, ended: Ended) -> CallUnderWay | None:
+        """Half of the calls go without a task, as those do that find an idle connection."""
+        execution = claim.execution
+        if (int(execution.id[-1], 16) + len(execution.attempts)) % 2:
+            return None
+        call, behaviour = self._leave(claim)
+        return _Express(self._exchange(call, behaviour, claim), ended)
+
     async def call(self, claim: Claim) -> CallResult:
+        call, behaviour = self._leave(claim)
+        return await self._exchange(call, behaviour, claim)
+
+    def _leave(self, claim: Claim) -> tuple[Call, Behaviour]:
         world, node = self._world, self._node
-        loop = world.loop
         execution, target = claim.execution, claim.job.spec.target
-        timeout = target.timeout / 1_000 if isinstance(target, HttpTarget) else 30.0
         behaviour = world.receiver.behaviour(claim)
         call = Call(
             process=node,
@@ -116,10 +126,16 @@ class SimCaller:
             lane=execution.lane,
             version=claim.job.version,
             body=target.body if isinstance(target, HttpTarget) else None,
-            left_at=loop.time(),
+            left_at=world.loop.time(),
             left_wall=node.clock.now(),
         )
         world.call_left(call, claim)
+        return call, behaviour
+
+    async def _exchange(self, call: Call, behaviour: Behaviour, claim: Claim) -> CallResult:
+        world, loop = self._world, self._world.loop
+        target = claim.job.spec.target
+        timeout = target.timeout / 1_000 if isinstance(target, HttpTarget) else 30.0
         status: int | None = None
         kind: ErrorKind | None = None
         try:
@@ -154,11 +170,29 @@ class SimCaller:
                 http_status=status,
                 error_kind=kind,
                 error=None if kind is None else kind.value,
-                node=node.name,
+                node=self._node.name,
             ),
             request_written=call.arrived_at is not None,
             retry_after=behaviour.retry_after,
         )
+
+
+class _Express:
+    """A call that has left already, and whose end is told by a callback."""
+
+    def __init__(self, exchange: Coroutine[Any, Any, CallResult], ended: Ended) -> None:
+        self._task = asyncio.get_running_loop().create_task(exchange)
+        self._task.add_done_callback(self._tell)
+        self._ended = ended
+        self._aborted = False
+
+    def _tell(self, task: asyncio.Task[CallResult]) -> None:
+        if not self._aborted and not task.cancelled():
+            self._ended(task.exception() or task.result())
+
+    def abort(self) -> None:
+        self._aborted = True
+        self._task.cancel()
 
 
 def random_script(rng: random.Random, *, trouble: float) -> Script:

@@ -547,11 +547,12 @@ class World:
         left = {
             "held": dispatcher.held,
             "in_flight": dispatcher.in_flight,
-            "tasks": len(dispatcher._tasks),
+            "under way": len(dispatcher._under_way),
             "takings": len(dispatcher._takings),
             "by_job": len(claims._by_job),
             "instants": len(claims._instants),
             "leaving": len(claims._leaving),
+            "due": claims.due,
             "lanes ready": len(lanes._ready),
             "lanes calling": len(lanes._calling),
             "turns": len(lanes._turns),

@@ -10,10 +10,10 @@ from tests.support.virtual_loop import VirtualLoop
 from tocsin.domain.execution import ErrorKind, Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import HttpTarget, Job
-from tocsin.engine.caller import CallResult, NotStarted
+from tocsin.engine.caller import CallResult, CallUnderWay, Ended, NotStarted
 from tocsin.engine.dispatch import Dispatcher
 from tocsin.engine.lease import Lease
-from tocsin.store.bus import Bus, CallStarted, News
+from tocsin.store.bus import Bus, CallsStarted, News
 from tocsin.store.port import Claim
 
 T = TypeVar("T")
@@ -60,32 +60,52 @@ class ManualClock:
 
 
 class HandCaller:
-    """Calls end when the test says so."""
+    """Calls end when the test says so; with ``express`` they need no task."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, *, express: bool = False) -> None:
         self.calls: list[Claim] = []
         self.aborted: list[str] = []
+        self.may_send = True
+        self._express = express
         self._clock = clock
-        self._ends: dict[str, asyncio.Future[CallResult]] = {}
+        self._ends: dict[str, Ended] = {}
 
     @property
     def ids(self) -> list[str]:
         """Ids in the order in which their calls left."""
         return [claim.execution.id for claim in self.calls]
 
+    def begin(self, claim: Claim, ended: Ended) -> CallUnderWay | None:
+        if not self._express:
+            return None
+        self._leave(claim, ended)
+        return _Express(self, claim.execution.id)
+
     async def call(self, claim: Claim) -> CallResult:
-        self.calls.append(claim)
         end: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
-        self._ends[claim.execution.id] = end
+
+        def ended(result: CallResult | Exception) -> None:
+            if isinstance(result, Exception):
+                end.set_exception(result)
+            else:
+                end.set_result(result)
+
+        self._leave(claim, ended)
         try:
             return await end
         except asyncio.CancelledError:
             self.aborted.append(claim.execution.id)
             raise
 
-    def not_started(self, execution_id: str) -> None:
-        """It found before the first byte that it must not be sent."""
-        self._ends[execution_id].set_exception(NotStarted())
+    def _leave(self, claim: Claim, ended: Ended) -> None:
+        self.calls.append(claim)
+        if not self.may_send:
+            raise NotStarted
+        self._ends[claim.execution.id] = ended
+
+    def abort(self, execution_id: str) -> None:
+        self.aborted.append(execution_id)
+        del self._ends[execution_id]
 
     def succeed(self, execution_id: str) -> None:
         self.end(execution_id, http_status=200)
@@ -106,14 +126,32 @@ class HandCaller:
             ),
             request_written=True,
         )
-        self._ends.pop(execution_id).set_result(result)
+        self._ends.pop(execution_id)(result)
+
+    def not_started(self, execution_id: str) -> None:
+        """It found before the first byte that it must not be sent."""
+        self._ends.pop(execution_id)(NotStarted())
 
     def break_down(self, execution_id: str, error: Exception) -> None:
-        self._ends.pop(execution_id).set_exception(error)
+        self._ends.pop(execution_id)(error)
+
+
+class _Express:
+    """A call under way without a task."""
+
+    def __init__(self, caller: HandCaller, execution_id: str) -> None:
+        self._caller = caller
+        self._id = execution_id
+
+    def abort(self) -> None:
+        self._caller.abort(self._id)
 
 
 class Bench:
     """A dispatcher with everything around it in the test's hands."""
+
+    express = False
+    """Whether calls need no task, where a test does not say."""
 
     def __init__(
         self,
@@ -122,9 +160,10 @@ class Bench:
         max_in_flight: int = 10,
         max_per_lane: int = 10,
         follows: bool = False,
+        express: bool | None = None,
     ) -> None:
         self.clock = ManualClock(follows=follows)
-        self.caller = HandCaller(self.clock)
+        self.caller = HandCaller(self.clock, express=Bench.express if express is None else express)
         self.lease = Lease(clock=self.clock, ttl=5_000)
         self.bus = Bus()
         self.news: list[News] = []
@@ -157,7 +196,12 @@ class Bench:
 
     @property
     def started(self) -> list[str]:
-        return [news.execution.id for news in self.news if isinstance(news, CallStarted)]
+        return [
+            one.id
+            for news in self.news
+            if isinstance(news, CallsStarted)
+            for one in news.executions
+        ]
 
     @property
     def empty(self) -> bool:
@@ -166,7 +210,7 @@ class Bench:
         return not (
             inside.held
             or inside.in_flight
-            or inside._tasks
+            or inside._under_way
             or inside._lanes._ready
             or inside._lanes._calling
             or inside._lanes._turns

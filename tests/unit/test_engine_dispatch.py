@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tests.support.build import NOW, every, failed_attempt
@@ -19,7 +20,15 @@ from tests.support.engine_lab import (
 
 from tocsin.domain.execution import ErrorKind, Reason, State, TriggerKind
 from tocsin.domain.job import DeliveryMode, JobStatus
+from tocsin.engine.dispatch import START_AT_ONCE
 from tocsin.engine.held import Stage
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["tasks", "express"])
+def _kind_of_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls behave alike, whether they need a task or not."""
+    monkeypatch.setattr(Bench, "express", request.param)
+
 
 JOB = target_job("one", schedule=every(60_000))
 OTHER = target_job("other", "http://two.example")
@@ -185,7 +194,7 @@ def test_without_a_lease_nothing_leaves_and_with_it_all_that_waited() -> None:
 
 def test_a_lease_that_ends_between_the_slot_and_the_call_stops_the_call() -> None:
     async def story() -> None:
-        bench = Bench(max_in_flight=1, max_per_lane=1)
+        bench = Bench(max_in_flight=1, max_per_lane=1, express=False)
         bench.begin()
         one = claim(JOB)
         bench.dispatcher.hold([one])
@@ -202,9 +211,70 @@ def test_a_lease_that_ends_between_the_slot_and_the_call_stops_the_call() -> Non
     play(story)
 
 
+def test_a_call_that_may_not_be_sent_waits_for_the_next_proof_and_spins_on_nothing() -> None:
+    async def story() -> None:
+        bench = Bench(follows=True)
+        bench.begin()
+        bench.caller.may_send = False
+        some = many(JOB, 3)
+        await bench.hold(*some)
+        loop = asyncio.get_running_loop()
+        before = loop.steps  # type: ignore[attr-defined]
+        await asyncio.sleep(1)
+        assert loop.steps - before < 5  # type: ignore[attr-defined]
+        assert bench.dispatcher.in_flight == 0
+        assert {stage(bench, one.execution.id) for one in some} == {Stage.READY}
+        bench.caller.may_send = True
+        bench.caller.calls.clear()
+        bench.dispatcher.pump()
+        await turns()
+        assert sorted(bench.caller.ids) == sorted(ids(some))
+
+    play(story)
+
+
+def test_a_burst_starts_in_slices_and_the_loop_goes_on_between() -> None:
+    async def story() -> None:
+        bench = Bench(max_held=100_000, max_in_flight=100_000, max_per_lane=100_000)
+        bench.begin()
+        burst = many(JOB, 5_000)
+        seen = []
+
+        def look() -> None:
+            seen.append(len(bench.dispatcher._under_way))
+            if seen[-1] < len(burst):
+                asyncio.get_running_loop().call_soon(look)
+
+        asyncio.get_running_loop().call_soon(look)
+        bench.dispatcher.hold(burst)
+        await turns(100)
+        assert seen[-1] == len(burst)
+        steps = [later - earlier for earlier, later in pairwise(seen)]
+        assert max(steps) <= START_AT_ONCE
+        assert bench.caller.ids == ids(burst)
+
+    play(story)
+
+
+def test_a_lone_claim_does_not_wait_for_a_burst_of_another_lane() -> None:
+    """Of 20,000 that are due at one instant, all before it, it gives way to a few."""
+
+    async def story() -> None:
+        bench = Bench(max_held=100_000, max_in_flight=1_000, max_per_lane=250)
+        bench.begin()
+        lone = claim(OTHER, NOW + 10)
+        await bench.hold(*many(JOB, 20_000, NOW + 10), lone)
+        bench.clock.pass_by(10)
+        bench.dispatcher.pump()
+        await turns(1)
+        assert bench.caller.ids.index(lone.execution.id) <= 2
+
+    play(story)
+
+
 def test_a_call_that_connected_past_the_end_of_the_lease_waits_for_the_next_proof() -> None:
     async def story() -> None:
-        bench = Bench()
+        bench = Bench(express=False)
         bench.begin()
         one = claim(JOB, NOW)
         await bench.hold(one)
@@ -275,16 +345,14 @@ def test_abandoning_drops_everything_without_a_result() -> None:
         calling = many(JOB, 1)
         await bench.hold(*calling)
         bench.dispatcher.hold([*many(OTHER, 3), claim(JOB, NOW + 500)])
-        assert {held.stage for held in bench.dispatcher._claims.all()} == {
-            Stage.CALLING,
-            Stage.STARTING,
-            Stage.READY,
-            Stage.WAITING,
-        }
+        stages = {held.stage for held in bench.dispatcher._claims.all()}
+        starting = set() if Bench.express else {Stage.STARTING}
+        assert stages == {Stage.CALLING, Stage.READY, Stage.WAITING} | starting
         bench.dispatcher.abandon()
         await turns()
-        assert bench.caller.aborted == ids(calling)
-        assert len(bench.caller.ids) == 1
+        assert bench.caller.aborted[:1] == ids(calling)
+        assert bench.caller.aborted == bench.caller.ids
+        assert len(bench.caller.ids) == (2 if Bench.express else 1)
         assert bench.results == []
         assert bench.empty
         assert bench.dispatcher.free_slots == 2
@@ -340,7 +408,7 @@ def test_what_is_no_longer_called_for_ends_cancelled_wherever_it_waits(
     change: dict[str, object], reason: Reason, at: Stage
 ) -> None:
     async def story() -> None:
-        bench = Bench(max_in_flight=1, max_per_lane=1)
+        bench = Bench(max_in_flight=1, max_per_lane=1, express=False)
         if at is Stage.STARTING:
             bench.begin()
         one = claim(JOB, NOW + 60_000 if at is Stage.WAITING else NOW)
@@ -398,10 +466,12 @@ def test_a_claim_of_a_paused_job_is_given_up_when_it_is_held() -> None:
     play(story)
 
 
-@pytest.mark.parametrize("at", list(Stage))
+@pytest.mark.parametrize("at", [stage for stage in Stage if stage is not Stage.GONE])
 def test_what_was_ended_elsewhere_is_dropped_or_aborted(at: Stage) -> None:
     async def story() -> None:
-        bench = Bench(max_in_flight=1, max_per_lane=1)
+        bench = Bench(
+            max_in_flight=1, max_per_lane=1, express=False if at is Stage.STARTING else None
+        )
         if at not in {Stage.WAITING, Stage.READY}:
             bench.begin()
         one = claim(JOB, NOW + 50 if at is Stage.WAITING else NOW)
@@ -594,7 +664,7 @@ def test_looking_for_room_costs_nothing_while_there_is_none() -> None:
 
 def test_what_has_not_started_is_given_back_wherever_it_waits() -> None:
     async def story() -> None:
-        bench = Bench(max_in_flight=2, max_per_lane=2)
+        bench = Bench(max_in_flight=2, max_per_lane=2, express=False)
         bench.begin()
         calling = claim(JOB)
         await bench.hold(calling)

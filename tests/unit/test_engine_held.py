@@ -3,13 +3,13 @@
 from tests.support.build import NOW
 from tests.support.engine_lab import claim, ids, many, target_job
 
-from tocsin.engine.held import Held, HeldClaims, Stage
+from tocsin.engine.held import LEAVE_AT_ONCE, TURN, Held, HeldClaims, Stage
 
 JOB = target_job("one")
 
 
 def leave(claims: HeldClaims, now: int) -> list[str]:
-    return [held.claim.execution.id for held in claims.leave(now)]
+    return [held.claim.execution.id for _, ready in claims.leave(now) for held in ready]
 
 
 def test_claims_leave_at_their_instants_earliest_first() -> None:
@@ -103,7 +103,25 @@ def test_nothing_is_left_when_all_have_gone() -> None:
     claims = HeldClaims()
     for one in many(JOB, 10):
         claims.add(one)
-    for held in list(claims.leave(NOW)):
+    for held in [held for _, ready in claims.leave(NOW) for held in ready]:
         claims.drop(held.claim.execution.id)
     left = (claims._by_id, claims._by_job, claims._by_lane, claims._instants, claims._leaving)
     assert not any(left)
+
+
+def test_a_flood_becomes_ready_by_and_by_and_lanes_take_turns() -> None:
+    claims = HeldClaims()
+    flood = many(JOB, LEAVE_AT_ONCE + 700)
+    lone = claim(target_job("other", "http://two.example"))
+    for one in (*flood, lone):
+        claims.add(one)
+    first = leave(claims, NOW)
+    assert lone.execution.id in first[: TURN + 1]
+    assert len(first) <= LEAVE_AT_ONCE + TURN
+    assert claims.due == len(flood) + 1 - len(first)
+    # What leaves earlier, and comes later, goes behind what is due already.
+    dropped = flood[-1].execution.id
+    claims.drop(dropped)
+    rest = leave(claims, NOW)
+    assert claims.due == 0
+    assert sorted([*first, *rest, dropped]) == sorted(ids([*flood, lone]))

@@ -16,7 +16,7 @@ ONE, TWO, THREE = (target_job(name, f"http://{name}.example") for name in ("one"
 def held(lanes: Lanes, of: object, count: int = 1) -> list[Held]:
     added = [Held(one) for one in many(of, count)]  # type: ignore[arg-type]
     for one in added:
-        lanes.add(one)
+        lanes.add(one.claim.execution.lane, [one])
     return added
 
 

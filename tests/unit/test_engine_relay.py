@@ -30,7 +30,7 @@ from tocsin.engine.relay_codec import (
 )
 from tocsin.store.bus import (
     Bus,
-    CallStarted,
+    CallsStarted,
     ExecutionsChanged,
     JobsChanged,
     News,
@@ -182,7 +182,7 @@ def ended(number: int = 0, **fields: Any) -> Execution:
 async def test_no_word_of_a_fire_where_nobody_reads() -> None:
     side = Side()
     side.unwanted()
-    side.bus.publish(CallStarted(execution=ended()))
+    side.bus.publish(CallsStarted(executions=(ended(),)))
     side.bus.publish(ExecutionsChanged(executions=[ended()]))
     side.bus.publish(JobsChanged(change="created", jobs=[JOB]))
     assert side.told() == []
@@ -196,7 +196,7 @@ async def test_all_is_told_while_somebody_reads_elsewhere() -> None:
     message = reader.relay.next_message()
     assert message is not None
     side.relay.receive(message)
-    side.bus.publish(CallStarted(execution=ended()))
+    side.bus.publish(CallsStarted(executions=(ended(),)))
     side.bus.publish(ExecutionsChanged(executions=[ended()]))
     side.bus.publish(JobsChanged(change="created", jobs=[JOB]))
     ((first, second, third),) = side.told()
@@ -264,7 +264,7 @@ async def test_from_bus_to_bus_without_an_echo() -> None:
     try:
         one = ended(state=State.CANCELLED, owner="you")
         here.bus.publish(ExecutionsChanged(executions=[one]))
-        here.bus.publish(CallStarted(execution=one))
+        here.bus.publish(CallsStarted(executions=(one,)))
         here.bus.publish(JobsChanged(change="paused", jobs=[paused], due_at=build.NOW))
         async with asyncio.timeout(5):
             while len(there.heard) < 4:
@@ -272,7 +272,7 @@ async def test_from_bus_to_bus_without_an_echo() -> None:
         assert [type(news) for news in there.heard] == [
             WorkDue,
             ExecutionsChanged,
-            CallStarted,
+            CallsStarted,
             JobsChanged,
         ]
         changed = there.heard[-1]
@@ -386,7 +386,7 @@ async def test_where_nobody_reads_only_what_the_node_had_in_hands_is_taken() -> 
     side.relay.want()
     side.heard.clear()
     side.relay.receive(message)
-    assert [type(news) for news in side.heard] == [CallStarted, ExecutionsChanged, WorkDue]
+    assert [type(news) for news in side.heard] == [CallsStarted, ExecutionsChanged, WorkDue]
 
 
 async def test_that_news_was_left_out_is_said_once_in_a_second() -> None:

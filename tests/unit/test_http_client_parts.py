@@ -11,7 +11,7 @@ from tocsin.delivery.http.excerpt import readable
 from tocsin.delivery.http.message import CallFailed
 from tocsin.delivery.http.redirect import Step, next_step
 from tocsin.delivery.http.url import parse_url
-from tocsin.delivery.http.wire import RESERVED, RequestWriter
+from tocsin.delivery.http.wire import RESERVED, RequestWriter, end
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_url_that_cannot_be_called_is_refused_without_repeating_it(text: str) 
 
 
 def head(method: str = "POST", headers: object = (), length: int = 2, last: bool = False) -> bytes:
-    return RequestWriter("tocsin/1").head(
+    start = RequestWriter("tocsin/1").start(
         method,
         parse_url("http://example.com/x?y"),
         headers,  # type: ignore[arg-type]
-        length,
         last=last,
     )
+    return start + end(method, length)
 
 
 def test_a_request_head_is_written_whole() -> None:

@@ -18,7 +18,7 @@ from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import format_instant
 from tocsin.store.bus import (
     Bus,
-    CallStarted,
+    CallsStarted,
     ExecutionsChanged,
     JobsChanged,
     News,
@@ -87,11 +87,12 @@ class _Batch:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, kind: str, row: Row) -> bool:
-        """Add one more of the same kind, where nobody has read these yet and there is room."""
-        if self._kind != kind or self._events is not None or len(self._rows) >= _SHARED:
+    def take(self, kind: str, rows: list[Row]) -> bool:
+        """Add more of the same kind, where nobody has read these yet and there is room."""
+        room = _SHARED - len(self._rows)
+        if self._kind != kind or self._events is not None or len(rows) > room:
             return False
-        self._rows.append(row)
+        self._rows += rows
         return True
 
     def events(self) -> list[_Event]:
@@ -149,8 +150,8 @@ class EventLog:
             case ExecutionsChanged(executions=executions):
                 if executions:
                     self._add("execution", [_row_of(execution) for execution in executions])
-            case CallStarted(execution=execution):
-                self._add_started(_row_of(execution))
+            case CallsStarted(executions=executions):
+                self._add_started([_row_of(execution) for execution in executions])
             case JobsChanged(change=change, jobs=jobs):
                 if jobs:
                     self._add(f"job.{change}", [_JOB_ROW(job) for job in jobs])
@@ -175,13 +176,13 @@ class EventLog:
         if self._wakers:
             self._wake()
 
-    def _add_started(self, row: Row) -> None:
-        """Calls leave one by one, so they share a batch while nobody has read it."""
+    def _add_started(self, rows: list[Row]) -> None:
+        """Calls leave a few at a time, so they share a batch while nobody has read it."""
         last = self._batches[-1] if self._batches else None
-        if last is None or not last.take(_STARTED, row):
-            self._add(_STARTED, [row])
+        if last is None or not last.take(_STARTED, rows):
+            self._add(_STARTED, rows)
             return
-        self._next += 1
+        self._next += len(rows)
         if self._wakers:
             self._wake()
 

@@ -1,21 +1,20 @@
 """One attempt: the call is made and judged."""
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Protocol, assert_never
 
 import structlog
 
-from tocsin.delivery.http import HttpOutcome, HttpRequest, NotSent
+from tocsin.delivery.http import CallFailed, Head, HttpOutcome, HttpRequest, NotSent
 from tocsin.delivery.request import CompiledTarget, input_body, own_headers, placeholder_values
-from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, Timings
+from tocsin.domain.execution import Attempt, ErrorKind, Execution, ResponseExcerpt, Timings
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
 from tocsin.domain.placeholder import Template
-from tocsin.engine.caller import CallResult, NotStarted
+from tocsin.engine.caller import CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.store.port import Claim
 
@@ -26,10 +25,27 @@ COMPILED_KEPT = 20_000
 
 
 class Client(Protocol):
-    """Makes an HTTP call; whatever goes wrong is in the outcome."""
+    """Makes HTTP calls; whatever goes wrong with one is in its outcome."""
 
     async def call(self, request: HttpRequest) -> HttpOutcome:
         """Make the call; raises ``NotSent`` where it must not be sent any more."""
+
+    def head(self, method: str, url: str, headers: Sequence[tuple[str, str]]) -> Head:
+        """What calls to one place have in common; raises ``CallFailed``."""
+
+    def start(
+        self,
+        head: Head,
+        own: bytes,
+        body: bytes,
+        *,
+        timeout: float,
+        max_body: int,
+        excerpt: int,
+        may_send: Callable[[], bool],
+        ended: Callable[[HttpOutcome], None],
+    ) -> CallUnderWay | None:
+        """Make the call without a task, where that is possible now; raises ``NotSent``."""
 
 
 class Deliver:
@@ -53,6 +69,40 @@ class Deliver:
         self._max_response = max_response
         self._excerpt = excerpt
         self._compiled: OrderedDict[str, tuple[int, CompiledTarget]] = OrderedDict()
+
+    def begin(
+        self, claim: Claim, ended: Callable[[CallResult | Exception], None]
+    ) -> CallUnderWay | None:
+        """Make the next attempt without a task, as ``Caller`` says."""
+        job = claim.job
+        target = job.spec.target
+        if (
+            not isinstance(target, HttpTarget)
+            or target.redirects
+            or job.spec.delivery is DeliveryMode.AT_MOST_ONCE
+        ):
+            return None
+        execution = claim.execution
+        number = len(execution.attempts) + 1
+        compiled = self._compile(job, target)
+        values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
+        attempt = _Begun(self, job, number, self._clock.now(), ended)
+        try:
+            url, headers, body = _filled_in(compiled, execution, values)
+            return self._client.start(
+                self._client.head(target.method, url, headers),
+                own_headers(execution, number, attempt.started_at).encode(),
+                body,
+                timeout=target.timeout / 1_000,
+                max_body=self._max_response,
+                excerpt=self._excerpt,
+                may_send=self._may_send,
+                ended=attempt.end,
+            )
+        except NotSent:
+            raise NotStarted from None
+        except CallFailed:
+            return None  # The long way tells it in its outcome.
 
     async def call(self, claim: Claim) -> CallResult:
         """Make the next attempt of a claimed execution."""
@@ -79,20 +129,16 @@ class Deliver:
     async def _post(self, claim: Claim, target: HttpTarget) -> CallResult:
         execution = claim.execution
         number = len(execution.attempts) + 1
-        values = placeholder_values(execution, number)
         compiled = self._compile(claim.job, target)
-        brought = execution.input is not None
-        kind = BodyKind.JSON if brought else target.body_kind
+        values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
+        url, headers, body = _filled_in(compiled, execution, values)
         started_at = self._clock.now()
-        began = time.perf_counter()
         request = HttpRequest(
             method=target.method,
-            url=compiled.url(values),
-            headers=[
-                *compiled.headers(values, kind),
-                *own_headers(execution, values, started_at),
-            ],
-            body=input_body(execution.input) if brought else compiled.body(values),
+            url=url,
+            headers=headers,
+            own=own_headers(execution, number, started_at),
+            body=body,
             timeout=target.timeout / 1_000,
             redirects=target.redirects,
             max_body=self._max_response,
@@ -104,12 +150,17 @@ class Deliver:
             outcome = await self._client.call(request)
         except NotSent:
             raise NotStarted from None
-        error_kind, error = judge(outcome, claim.job)
+        return self.result(outcome, claim.job, number, started_at)
+
+    def result(self, outcome: HttpOutcome, job: Job, number: int, started_at: Millis) -> CallResult:
+        """What an outcome means for the execution."""
+        error_kind, error = judge(outcome, job)
         phases = outcome.timings
+        total = round(phases.total_ms, 3)
         attempt = Attempt(
             number=number,
             started_at=started_at,
-            duration_ms=round((time.perf_counter() - began) * 1_000, 3),
+            duration_ms=total,
             http_status=outcome.status,
             error_kind=error_kind,
             error=error,
@@ -119,16 +170,17 @@ class Deliver:
                 connect_ms=_rounded(phases.connect_ms),
                 tls_ms=_rounded(phases.tls_ms),
                 first_byte_ms=_rounded(phases.first_byte_ms),
-                total_ms=_rounded(phases.total_ms),
+                total_ms=total,
             ),
             response=None
             if outcome.status is None
             else ResponseExcerpt(excerpt=outcome.excerpt, truncated=outcome.truncated),
         )
+        asked = outcome.retry_after
         return CallResult(
             attempt=attempt,
             request_written=outcome.request_written,
-            retry_after=retry_after(outcome.retry_after, self._clock.now()),
+            retry_after=None if asked is None else retry_after(asked, self._clock.now()),
         )
 
     def _compile(self, job: Job, target: HttpTarget) -> CompiledTarget:
@@ -142,6 +194,48 @@ class Deliver:
         if len(self._compiled) > COMPILED_KEPT:
             self._compiled.popitem(last=False)
         return compiled
+
+
+class _Begun:
+    """An attempt that was begun without a task."""
+
+    __slots__ = ("_deliver", "_ended", "_job", "_number", "started_at")
+
+    def __init__(
+        self,
+        deliver: Deliver,
+        job: Job,
+        number: int,
+        started_at: Millis,
+        ended: Callable[[CallResult | Exception], None],
+    ) -> None:
+        self._deliver = deliver
+        self._job = job
+        self._number = number
+        self._ended = ended
+        self.started_at = started_at
+
+    def end(self, outcome: HttpOutcome) -> None:
+        """Hand on what came of it."""
+        result: CallResult | Exception
+        try:
+            result = self._deliver.result(outcome, self._job, self._number, self.started_at)
+        except Exception as error:  # noqa: BLE001  # a bug of ours, which the engine deals with
+            result = error
+        self._ended(result)
+
+
+_NO_VALUES: Mapping[str, str] = {}
+
+
+def _filled_in(
+    compiled: CompiledTarget, execution: Execution, values: Mapping[str, str]
+) -> tuple[str, Sequence[tuple[str, str]], bytes]:
+    """URL, headers and body of an attempt; a body that a trigger brought goes before the job's."""
+    brought = execution.input is not None
+    kind = BodyKind.JSON if brought else compiled.target.body_kind
+    body = input_body(execution.input) if brought else compiled.body(values)
+    return compiled.url(values), compiled.headers(values, kind), body
 
 
 def judge(outcome: HttpOutcome, job: Job) -> tuple[ErrorKind | None, str | None]:
@@ -158,13 +252,11 @@ def judge(outcome: HttpOutcome, job: Job) -> tuple[ErrorKind | None, str | None]
     return ErrorKind.HTTP_STATUS, answer
 
 
-def retry_after(value: str | None, now: Millis) -> Millis | None:
+def retry_after(value: str, now: Millis) -> Millis | None:
     """The wait that a ``Retry-After`` header asks for, in milliseconds (RFC 9110, 10.2.3).
 
-    ``None`` for a header that is missing or is neither seconds nor a date.
+    ``None`` for a header that is neither seconds nor a date.
     """
-    if value is None:
-        return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:10]), 10**9) * 1_000

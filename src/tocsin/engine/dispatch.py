@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -20,12 +22,12 @@ from tocsin.domain.execution import (
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job
 from tocsin.domain.settle import rescue, settle, void
-from tocsin.engine.caller import Caller, NotStarted
+from tocsin.engine.caller import Caller, CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.engine.held import Held, HeldClaims, Stage
 from tocsin.engine.lanes import Lanes
 from tocsin.engine.lease import Lease
-from tocsin.store.bus import Bus, CallStarted
+from tocsin.store.bus import Bus, CallsStarted
 from tocsin.store.port import Claim
 
 log = structlog.stdlib.get_logger("tocsin.engine")
@@ -40,6 +42,10 @@ class Results(Protocol):
 
 ROOM_CHECK = 0.01
 """Seconds between two looks for room while something is limited, so that they cost nothing."""
+
+
+START_AT_ONCE = 64
+"""Calls that start in one go: about a millisecond of work."""
 
 
 @dataclass(slots=True)
@@ -86,7 +92,10 @@ class Dispatcher:
         self._max_held_per_lane = max(1, max_held * max_per_lane // max_in_flight)
         self._claims = HeldClaims()
         self._lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[Held, asyncio.Task[None] | CallUnderWay] = {}
+        """The calls, the oldest first; a task may not have begun its call yet."""
+        self._none_left: asyncio.Future[None] | None = None
+        self._pump_again: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_for: Millis | None = None
         self._limited: frozenset[int] | None = None
@@ -132,7 +141,7 @@ class Dispatcher:
     @property
     def free_slots(self) -> int:
         """How many calls could start at once, for claims that must not wait."""
-        return min(self._lanes.free_slots, self.room)
+        return max(0, min(self._lanes.free_slots - self._claims.due, self.room))
 
     def full_lanes(self) -> frozenset[int]:
         """Lanes without a free slot."""
@@ -235,17 +244,56 @@ class Dispatcher:
         self.pump()
 
     def pump(self) -> None:
-        """Start whatever may start now."""
+        """Start whatever may start now.
+
+        Of a burst only some, and the rest when the loop has seen to everything else.
+        """
         now = self._clock.now()
-        for held in self._claims.leave(now):
-            self._lanes.add(held)
-        if self._lease.held:
-            for held in self._lanes.take():
-                held.stage = Stage.STARTING
-                task = asyncio.create_task(self._call(held))
-                self._tasks[held.claim.execution.id] = task
+        claims, lanes = self._claims, self._lanes
+        for lane, ready in claims.leave(now):
+            lanes.add(lane, ready)
+        may_start = self._lease.held and self._start_some(now)
+        if claims.due or (may_start and lanes.startable):
+            self._pump_soon()
         self._arm(now)
         self._look_for_room()
+
+    def _pump_soon(self) -> None:
+        if self._pump_again is None:
+            self._pump_again = asyncio.get_running_loop().call_soon(self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._pump_again = None
+        self.pump()
+
+    def _start_some(self, now: Millis) -> bool:
+        """Start ``START_AT_ONCE`` calls; whether more may start."""
+        since = self._clock.monotonic()
+        started: list[Execution] = []
+        on = True
+        for held in islice(self._lanes.take(), START_AT_ONCE):
+            held.since, held.started_at = since, now
+            try:
+                call = self._caller.begin(held.claim, partial(self._ended, held))
+            except NotStarted:
+                self._lanes.ended(held.claim.execution.lane)
+                self._wait_again(held)
+                on = False
+                break
+            except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_ended``
+                held.stage = Stage.CALLING
+                self._ended(held, error)
+                continue
+            if call is None:
+                held.stage = Stage.STARTING
+                self._under_way[held] = asyncio.create_task(self._call(held))
+            else:
+                held.stage = Stage.CALLING
+                self._under_way[held] = call
+                started.append(held.claim.execution)
+        if started:
+            self._bus.publish(CallsStarted(executions=started))
+        return on
 
     def _arm(self, now: Millis) -> None:
         instant = self._claims.next_instant()
@@ -279,86 +327,100 @@ class Dispatcher:
         self.pump()
 
     async def _call(self, held: Held) -> None:
+        """Make a call that takes more than an idle connection."""
         claim = held.claim
-        execution = claim.execution
-        if held.stage is not Stage.STARTING or self._claims.get(execution.id) is not held:
-            self._give_slot_back(execution)  # It was given up before it began.
-            self.pump()
+        if held.stage is not Stage.STARTING:
+            self._give_slot_back(held)  # It was given up before it began.
+            self._pump_soon()
             return
         if not self._lease.held:
             # Time has passed since the slot was given: the loop starved or the process stopped.
-            self._give_slot_back(execution)
+            self._give_slot_back(held)
             self._wait_again(held)
             return
         held.stage = Stage.CALLING
         held.since = self._clock.monotonic()
-        self._bus.publish(CallStarted(execution=execution))
-        started_at = self._clock.now()
+        held.started_at = self._clock.now()
+        self._bus.publish(CallsStarted(executions=(claim.execution,)))
         try:
-            result = await self._caller.call(claim)
+            result: CallResult | Exception = await self._caller.call(claim)
         except NotStarted:
-            if self._claims.get(execution.id) is held and held.stage is Stage.CALLING:
+            self._give_slot_back(held)
+            if held.stage is Stage.CALLING:
                 self._wait_again(held)
-            return
         except asyncio.CancelledError:
-            outcome = self._aborted(held, started_at)
-        except Exception:
+            self._end(held, self._aborted(held))
+        except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_ended``
+            self._ended(held, error)
+        else:
+            self._ended(held, result)
+
+    def _ended(self, held: Held, result: CallResult | Exception) -> None:
+        """Settle what a call came to."""
+        execution = held.claim.execution
+        now = self._clock.now()
+        if isinstance(result, Exception):
             # A bug of ours in making the call must not be made again and again on one target.
-            log.exception("call.broken", execution_id=execution.id, job=execution.job_name)
+            log.error(
+                "call.broken", execution_id=execution.id, job=execution.job_name, exc_info=result
+            )
             attempt = self._attempt(
-                held, started_at, ErrorKind.PROTOCOL, "the call could not be made; see the log"
+                held, ErrorKind.PROTOCOL, "the call could not be made; see the log"
             )
-            outcome = closed(
-                replace(execution, attempts=(*execution.attempts, attempt)),
-                State.FAILED,
-                None,
-                self._clock.now(),
-            )
+            attempts = (*execution.attempts, attempt)
+            outcome = closed(execution, State.FAILED, None, now, attempts=attempts)
         else:
             outcome = settle(
                 execution,
                 result.attempt,
-                claim.job.spec,
-                now=self._clock.now(),
+                held.claim.job.spec,
+                now=now,
                 request_written=result.request_written,
                 retry_after=result.retry_after,
             )
-        finally:
-            self._give_slot_back(execution)
+        self._end(held, outcome)
+
+    def _end(self, held: Held, outcome: Execution) -> None:
+        self._give_slot_back(held)
+        if self._lanes.startable:
+            self._pump_soon()
         # Whoever took the claim away has also decided what becomes of it.
-        if self._claims.get(execution.id) is held and held.stage is Stage.CALLING:
+        if held.stage is Stage.CALLING:
             self._finish(held, outcome)
-        self.pump()
 
     def _wait_again(self, held: Held) -> None:
         """Let a call wait that must not start now: it goes with the next proof of the lease."""
         held.stage = Stage.READY
-        self._lanes.add(held)
+        self._lanes.add(held.claim.execution.lane, (held,))
 
-    def _give_slot_back(self, execution: Execution) -> None:
-        if self._tasks.get(execution.id) is asyncio.current_task():
-            del self._tasks[execution.id]
-        self._lanes.ended(execution.lane)
+    def _give_slot_back(self, held: Held) -> None:
+        self._under_way.pop(held, None)
+        self._lanes.ended(held.claim.execution.lane)
+        self._look_for_room()
+        if self._none_left is not None and not self._under_way:
+            self._none_left.set_result(None)
+            self._none_left = None
 
     def _finish(self, held: Held, outcome: Execution) -> None:
         held.stage = Stage.RECORDING
         self._results.put(outcome)
 
-    def _aborted(self, held: Held, started_at: Millis) -> Execution:
+    def _aborted(self, held: Held) -> Execution:
         """The outcome of a call that was cancelled on purpose."""
-        attempt = self._attempt(held, started_at, ErrorKind.CANCELLED, "the call was aborted")
+        attempt = self._attempt(held, ErrorKind.CANCELLED, "the call was aborted")
         execution = held.claim.execution
         return closed(
-            replace(execution, attempts=(*execution.attempts, attempt)),
+            execution,
             State.CANCELLED,
             Reason.REQUESTED,
             self._clock.now(),
+            attempts=(*execution.attempts, attempt),
         )
 
-    def _attempt(self, held: Held, started_at: Millis, kind: ErrorKind, message: str) -> Attempt:
+    def _attempt(self, held: Held, kind: ErrorKind, message: str) -> Attempt:
         return Attempt(
             number=len(held.claim.execution.attempts) + 1,
-            started_at=started_at,
+            started_at=held.started_at,
             duration_ms=round((self._clock.monotonic() - held.since) * 1_000, 3),
             error_kind=kind,
             error=message,
@@ -367,13 +429,15 @@ class Dispatcher:
 
     def turn_away(self, claims: Iterable[Claim]) -> list[str]:
         """Let go of those claims that found no slot in their lane; returns their ids."""
-        ids = []
-        for claim in claims:
-            held = self._claims.get(claim.execution.id)
-            if held is not None and held.stage is Stage.READY:
-                self._lanes.remove(held)
-                self._claims.drop(claim.execution.id)
-                ids.append(claim.execution.id)
+        ready = [
+            held
+            for claim in claims
+            if (held := self._claims.get(claim.execution.id)) is not None
+            and held.stage is Stage.READY
+        ]
+        ids = [held.claim.execution.id for held in self._lanes.turn_away(ready)]
+        for execution_id in ids:
+            self._claims.drop(execution_id)
         return ids
 
     def forget(self, execution_ids: Iterable[str]) -> None:
@@ -434,23 +498,23 @@ class Dispatcher:
                 self._abort_held(held)
 
     def _abort_held(self, held: Held) -> None:
-        execution_id = held.claim.execution.id
         if held.stage is Stage.CALLING:
-            task = self._tasks.get(execution_id)
-            if task is not None:
-                task.cancel()
+            call = self._under_way.get(held)
+            if isinstance(call, asyncio.Task):
+                call.cancel()  # Its end does the rest.
+            elif call is not None:
+                call.abort()
+                self._end(held, self._aborted(held))
         elif held.stage is not Stage.RECORDING:
             self._lanes.remove(held)
-            self._claims.drop(execution_id)
+            self._claims.drop(held.claim.execution.id)
 
     def calling_since(self, monotonic: float) -> list[Held]:
         """Calls that are under way since before a monotonic time, the oldest first."""
         return [
             held
-            for execution_id in self._tasks
-            if (held := self._claims.get(execution_id)) is not None
-            and held.stage is Stage.CALLING
-            and held.since <= monotonic
+            for held in self._under_way
+            if held.stage is Stage.CALLING and held.since <= monotonic
         ]
 
     def abort_calls(self, calls: Iterable[Held]) -> None:
@@ -463,11 +527,15 @@ class Dispatcher:
 
     def abandon(self) -> None:
         """Drop everything at once, without results: this incarnation was revoked."""
-        for execution_id, task in self._tasks.items():
-            held = self._claims.get(execution_id)
-            # One that has not begun could not give back its slot; it ends by itself.
-            if held is not None and held.stage is not Stage.STARTING:
-                task.cancel()
+        for held, call in tuple(self._under_way.items()):
+            if isinstance(call, asyncio.Task):
+                # One that has not begun could not give back its slot; it ends by itself.
+                if held.stage is not Stage.STARTING:
+                    call.cancel()
+            else:
+                call.abort()
+                self._give_slot_back(held)
+            held.stage = Stage.GONE
         self._claims.clear()
         self._lanes.clear()
         self._arm(self._clock.now())
@@ -490,13 +558,10 @@ class Dispatcher:
 
     async def finish(self, grace: Millis) -> None:
         """Wait for the calls under way; those that outlast the grace end as lost."""
-        tasks = tuple(self._tasks.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace / 1_000)
-        left = tuple(self._tasks.items())
-        for execution_id, task in left:
-            held = self._claims.get(execution_id)
-            if held is None or held.stage is Stage.STARTING:
+        await self._no_more_calls(grace / 1_000)
+        tasks = []
+        for held, call in tuple(self._under_way.items()):
+            if held.stage is Stage.STARTING:
                 continue  # It has not begun, and will not.
             if held.stage is Stage.CALLING:
                 self._finish(
@@ -509,9 +574,20 @@ class Dispatcher:
                         now=max(self._clock.now(), held.leaves_at),
                     ),
                 )
-            task.cancel()
-        if left:
-            await asyncio.wait([task for _, task in left])
+            if isinstance(call, asyncio.Task):
+                call.cancel()
+                tasks.append(call)
+            else:
+                call.abort()
+                self._give_slot_back(held)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _no_more_calls(self, timeout: float) -> None:
+        if self._under_way:
+            self._none_left = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._none_left], timeout=timeout)
+            self._none_left = None
 
 
 def _called_for(execution: Execution, job: Job) -> bool:

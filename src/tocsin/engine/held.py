@@ -1,11 +1,19 @@
 """The claims in this node's hands, from the claim until the result is stored."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from heapq import heappop, heappush
 
 from tocsin.domain.instant import Millis
 from tocsin.store.port import Claim
+
+LEAVE_AT_ONCE = 2_000
+"""Claims that become ready in one go, so that even a burst lets the loop go on within the
+millisecond."""
+
+TURN = 500
+"""Claims of one lane that become ready before it is the next lane's turn."""
 
 
 class Stage(Enum):
@@ -21,12 +29,14 @@ class Stage(Enum):
     CALLING = auto()
     RECORDING = auto()
     """Its result is on the way to the store."""
+    GONE = auto()
+    """Not held any more; only what has not noticed yet still knows of it."""
 
 
 class Held:
     """One claim and where it is."""
 
-    __slots__ = ("again", "claim", "leaves_at", "since", "stage")
+    __slots__ = ("again", "claim", "leaves_at", "since", "stage", "started_at")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -35,6 +45,8 @@ class Held:
         self.stage = Stage.WAITING
         self.since = 0.0
         """When its call started, on the monotonic clock."""
+        self.started_at: Millis = 0
+        """The same on the other clock."""
         self.again = False
         """Whether it was claimed again (for a retry) while its result was on the way."""
 
@@ -46,10 +58,14 @@ class HeldClaims:
         self._by_id: dict[str, Held] = {}
         self._by_job: dict[str, list[Held]] = {}
         self._by_lane: dict[int, int] = {}
-        # Claims that leave at the same millisecond share one entry of the heap, so that a burst
-        # of any size costs one heap operation.
+        # Claims that leave at the same millisecond share one entry of the heap, and those of one
+        # lane a list in it, so that a burst of any size costs next to nothing at its instant.
         self._instants: list[Millis] = []
-        self._leaving: dict[Millis, list[Held]] = {}
+        self._leaving: dict[Millis, dict[int, list[Held]]] = {}
+        self._due: deque[tuple[int, list[Held]]] = deque()
+        """What has come due but has not been looked at, by lane."""
+        self.due = 0
+        """How many these are."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -77,13 +93,16 @@ class HeldClaims:
         held = Held(claim)
         self._by_id[execution.id] = held
         self._by_job.setdefault(execution.job_id, []).append(held)
-        self._by_lane[execution.lane] = self._by_lane.get(execution.lane, 0) + 1
+        lane = execution.lane
+        self._by_lane[lane] = self._by_lane.get(lane, 0) + 1
         sharing = self._leaving.get(held.leaves_at)
         if sharing is None:
-            self._leaving[held.leaves_at] = [held]
+            self._leaving[held.leaves_at] = {lane: [held]}
             heappush(self._instants, held.leaves_at)
+        elif (waiting := sharing.get(lane)) is None:
+            sharing[lane] = [held]
         else:
-            sharing.append(held)
+            waiting.append(held)
         return True
 
     def drop(self, execution_id: str) -> Held | None:
@@ -91,6 +110,7 @@ class HeldClaims:
         held = self._by_id.pop(execution_id, None)
         if held is None:
             return None
+        held.stage = Stage.GONE
         execution = held.claim.execution
         of_job = self._by_job[execution.job_id]
         of_job.remove(held)
@@ -114,18 +134,35 @@ class HeldClaims:
         self._by_lane.clear()
         self._instants.clear()
         self._leaving.clear()
+        self._due.clear()
+        self.due = 0
 
     def next_instant(self) -> Millis | None:
         """The earliest instant that claims wait for."""
         return self._instants[0] if self._instants else None
 
-    def leave(self, now: Millis) -> Iterator[Held]:
-        """Take the claims whose instant has come, earliest first; they become ready."""
+    def leave(self, now: Millis) -> Iterator[tuple[int, list[Held]]]:
+        """Take claims whose instant has come, by lane; they become ready.
+
+        Earliest first, ``LEAVE_AT_ONCE`` in all; where more are ``due`` lanes take turns.
+        """
         while self._instants and self._instants[0] <= now:
-            for held in self._leaving.pop(heappop(self._instants)):
-                # Those that were dropped or given up are only found here: taking them out of the
-                # middle would cost more.
-                waits = held.stage is Stage.WAITING
-                if waits and self._by_id.get(held.claim.execution.id) is held:
-                    held.stage = Stage.READY
-                    yield held
+            for lane, waiting in self._leaving.pop(heappop(self._instants)).items():
+                self._due.append((lane, waiting))
+                self.due += len(waiting)
+        room = LEAVE_AT_ONCE
+        while room > 0 and self._due:
+            lane, waiting = self._due.popleft()
+            part = waiting[:TURN]
+            if len(waiting) > TURN:
+                del waiting[:TURN]
+                self._due.append((lane, waiting))
+            room -= len(part)
+            self.due -= len(part)
+            # Those that were dropped or given up are only found here: taking them out of the
+            # middle would cost more.
+            ready = [held for held in part if held.stage is Stage.WAITING]
+            for held in ready:
+                held.stage = Stage.READY
+            if ready:
+                yield lane, ready

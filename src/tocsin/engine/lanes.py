@@ -1,7 +1,7 @@
 """Who gets the next call slot: each lane its share, so that a hanging target blocks only itself."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tocsin.engine.held import Held
 
@@ -22,14 +22,18 @@ class Lanes:
         self._in_turns: set[int] = set()
         self.in_flight = 0
 
-    def add(self, held: Held) -> None:
-        """Put a claim at the end of its lane."""
-        lane = held.claim.execution.lane
+    def add(self, lane: int, claims: Iterable[Held]) -> None:
+        """Put claims at the end of their lane."""
         waiting = self._ready.get(lane)
         if waiting is None:
             waiting = self._ready[lane] = deque()
-        waiting.append(held)
+        waiting.extend(claims)
         self._give_turn(lane)
+
+    @property
+    def startable(self) -> bool:
+        """Whether ``take`` has something to give."""
+        return bool(self._turns) and self.in_flight < self._max_in_flight
 
     def take(self) -> Iterator[Held]:
         """Claims that may start now; each takes a slot that ``ended`` gives back."""
@@ -74,9 +78,28 @@ class Lanes:
         self._turns.clear()
         self._in_turns.clear()
 
+    def turn_away(self, claims: Sequence[Held]) -> list[Held]:
+        """Take those ready claims out of their lanes for which there is no slot, the last first."""
+        away = []
+        missing = -self._unused
+        for held in reversed(claims):
+            lane = held.claim.execution.lane
+            if self._load(lane) <= self._max_per_lane:
+                if missing <= 0:
+                    continue
+                missing -= 1
+            self.remove(held)
+            away.append(held)
+        return away
+
     @property
     def free_slots(self) -> int:
-        """How many more calls could start if their lanes allow.
+        """How many more calls could start if their lanes allow."""
+        return max(0, self._unused)
+
+    @property
+    def _unused(self) -> int:
+        """Slots that what is ready leaves over; negative where some of it must wait for one.
 
         What is ready in a lane without a free slot waits for that lane alone, and takes nothing
         from the others.
@@ -85,7 +108,7 @@ class Lanes:
             min(len(waiting), self._max_per_lane - self._calling.get(lane, 0))
             for lane, waiting in self._ready.items()
         )
-        return max(0, self._max_in_flight - self.in_flight - ready)
+        return self._max_in_flight - self.in_flight - ready
 
     def full(self) -> frozenset[int]:
         """Lanes in which nothing more could start at once."""

@@ -50,7 +50,7 @@ from tocsin.engine.relay_codec import (
 )
 from tocsin.store.bus import (
     Bus,
-    CallStarted,
+    CallsStarted,
     ExecutionsChanged,
     JobsChanged,
     News,
@@ -212,9 +212,9 @@ class Relay:
                     self._put(told)
             case ExecutionsChanged(executions=executions):
                 self._hear_executions(executions)
-            case CallStarted(execution=execution):
+            case CallsStarted(executions=executions):
                 if self._wanted:
-                    self._put([ExecutionTold(execution, started=True)])
+                    self._put([ExecutionTold(one, started=True) for one in executions])
             case WorkDue(at=at):
                 self._note_due(at)
             case NewsLost():
@@ -375,7 +375,7 @@ class Relay:
         for item in items:
             match item:
                 case ExecutionTold(execution):
-                    self._tell(CallStarted(execution=execution))
+                    self._tell(CallsStarted(executions=(execution,)))
                 case JobTold():
                     self._read_soon(item, 0)
                 case DueTold(at):

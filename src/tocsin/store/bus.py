@@ -30,10 +30,10 @@ class ExecutionsChanged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CallStarted:
-    """A call has left."""
+class CallsStarted:
+    """Calls have left."""
 
-    execution: Execution
+    executions: Sequence[Execution]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class NewsLost:
     """How many, where that is known."""
 
 
-News: TypeAlias = JobsChanged | ExecutionsChanged | CallStarted | WorkDue | NewsLost
+News: TypeAlias = JobsChanged | ExecutionsChanged | CallsStarted | WorkDue | NewsLost
 Listener: TypeAlias = Callable[[News], None]
 
 

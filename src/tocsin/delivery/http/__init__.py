@@ -5,7 +5,8 @@
     client ──► pool ──► connect ──► resolve, guard, tls      open a connection
        │
        ├─────► url, wire, redirect                           what is sent, and where
-       └─────► connection ──► answer ──► excerpt             what comes back
+       ├─────► connection ──► answer ──► excerpt, outcome    what comes back
+       └─────► express                                      a call without a task
 
 Why it is our own: docs/adr/0002-own-http-client.md.
 """
@@ -13,6 +14,7 @@ Why it is our own: docs/adr/0002-own-http-client.md.
 from tocsin.delivery.http.client import HttpClient
 from tocsin.delivery.http.guard import AllowAll, Guard
 from tocsin.delivery.http.message import (
+    CallFailed,
     FailureKind,
     HttpOutcome,
     HttpRequest,
@@ -21,13 +23,15 @@ from tocsin.delivery.http.message import (
 )
 from tocsin.delivery.http.resolve import Resolver, SystemResolver
 from tocsin.delivery.http.tls import ResumingContext, system_context
-from tocsin.delivery.http.wire import RESERVED
+from tocsin.delivery.http.wire import RESERVED, Head
 
 __all__ = [
     "RESERVED",
     "AllowAll",
+    "CallFailed",
     "FailureKind",
     "Guard",
+    "Head",
     "HttpClient",
     "HttpOutcome",
     "HttpRequest",

@@ -2,33 +2,34 @@
 
 import asyncio
 import ssl
-from time import perf_counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from tocsin.delivery.http.answer import AnswerReader
 from tocsin.delivery.http.connect import Dialer, blocked_call
 from tocsin.delivery.http.connection import Connection
 from tocsin.delivery.http.deadline import Deadlines
-from tocsin.delivery.http.excerpt import readable
+from tocsin.delivery.http.express import Express, stale
 from tocsin.delivery.http.guard import Guard
 from tocsin.delivery.http.message import (
     CallFailed,
     DeadlinePassed,
-    FailureKind,
     HttpOutcome,
     HttpRequest,
     NotSent,
-    Timings,
+    Sending,
 )
+from tocsin.delivery.http.outcome import failed, outcome_of, text_of
 from tocsin.delivery.http.pool import Pool
 from tocsin.delivery.http.redirect import STATUSES, Step, next_step
 from tocsin.delivery.http.resolve import Resolver, SystemResolver
 from tocsin.delivery.http.tls import ResumingContext, system_context
 from tocsin.delivery.http.trace import Trace
 from tocsin.delivery.http.url import Url, parse_url
-from tocsin.delivery.http.wire import RequestWriter
+from tocsin.delivery.http.wire import Head, RequestWriter, end
 
-# The longest that is kept of an answer's headers, in characters.
-_MAX_CONTENT_TYPE, _MAX_LOCATION, _MAX_RETRY_AFTER = 200, 2000, 100
+HEADS_KEPT = 4_096
+"""How many starts of requests are kept for the next call that begins like one of them."""
 
 
 class HttpClient:
@@ -78,6 +79,7 @@ class HttpClient:
         )
         self._per_origin = max_connections_per_origin
         self._writer = RequestWriter(user_agent)
+        self._heads = lru_cache(HEADS_KEPT)(self._write_head)
 
     @property
     def open_connections(self) -> int:
@@ -89,6 +91,65 @@ class HttpClient:
         """How many connections wait for a next call."""
         return self._pool.idle
 
+    def head(self, method: str, url: str, headers: Sequence[tuple[str, str]]) -> Head:
+        """Return what requests to one place with the same headers have in common.
+
+        It is written once; the arguments are those of `HttpRequest`. Raises `CallFailed` where
+        such a request cannot be sent.
+        """
+        return self._heads(method, url, tuple(headers))
+
+    def _write_head(self, method: str, url: str, headers: tuple[tuple[str, str], ...]) -> Head:
+        parsed = parse_url(url)
+        return Head(parsed, method, self._writer.start(method, parsed, headers))
+
+    def start(
+        self,
+        head: Head,
+        own: bytes,
+        body: bytes,
+        *,
+        timeout: float,
+        max_body: int,
+        excerpt: int,
+        may_send: Callable[[], bool],
+        ended: Callable[[HttpOutcome], None],
+    ) -> Express | None:
+        """Make a call at once, where a connection is idle that may be used for it.
+
+        The arguments are those of `HttpRequest`; redirects are not followed. ``None``, and nothing
+        was sent, where it takes more: `call` does that. ``ended`` is called once, later, unless
+        the call is aborted. Raises `NotSent`.
+        """
+        url = head.url
+        connection = self._pool.take(url.origin)
+        if connection is None:
+            return None
+        if self._guard.check(url.host, url.port, connection.address) is not None:
+            self._pool.release(connection)
+            return None
+        if not may_send():
+            self._pool.release(connection)
+            raise NotSent
+        trace = Trace()
+        sending = Sending(
+            url,
+            head.start + own + end(head.method, len(body)),
+            body,
+            head.method == "HEAD",
+            timeout,
+            asyncio.get_running_loop().time() + timeout,
+            max_body,
+            excerpt,
+            may_send,
+            False,
+        )
+        call = Express(
+            sending, connection, self._pool, trace, ended=ended, again=self._exchange_anew
+        )
+        call.start()
+        return call
+
     async def call(self, request: HttpRequest) -> HttpOutcome:
         """Make the call; whatever peer and network do is in the outcome.
 
@@ -97,7 +158,6 @@ class HttpClient:
         Cancelling the task closes the connection at once and raises `asyncio.CancelledError`.
         On a closed client every call ends as ``cancelled``.
         """
-        began = perf_counter()
         trace = Trace()
         deadline = asyncio.get_running_loop().time() + request.timeout
         try:
@@ -106,11 +166,13 @@ class HttpClient:
             )
             followed = 0
             while True:
-                connection = await self._exchange(step, request, deadline, trace)
+                trace.reader = None
+                sending = self._sending(step, request, deadline)
+                connection = await self._exchange(sending, trace, fresh=sending.fresh)
                 try:
                     status = connection.reader.status
                     if status not in STATUSES or not request.redirects:
-                        return _outcome(trace, began)
+                        return outcome_of(trace)
                     if followed == request.redirects:
                         raise CallFailed(
                             "redirect",
@@ -121,12 +183,25 @@ class HttpClient:
                     followed += 1
                 finally:
                     self._pool.release(connection)
-        except DeadlinePassed as passed:
-            return _outcome(
-                trace, began, "timeout", f"no answer within {request.timeout:g}s: {passed.reason}"
-            )
         except CallFailed as failure:
-            return _outcome(trace, began, failure.kind, failure.reason)
+            return failed(trace, failure, request.timeout)
+
+    def _sending(self, step: Step, request: HttpRequest, deadline: float) -> Sending:
+        start = self._writer.start(
+            step.method, step.url, step.headers, last=request.fresh_connection
+        )
+        return Sending(
+            step.url,
+            start + request.own.encode() + end(step.method, len(step.body)),
+            step.body,
+            step.method == "HEAD",
+            request.timeout,
+            deadline,
+            request.max_body,
+            request.excerpt,
+            request.may_send,
+            request.fresh_connection,
+        )
 
     async def close(self) -> None:
         """Close every connection; calls under way end as ``cancelled``.
@@ -140,48 +215,34 @@ class HttpClient:
         if self._own_resolver is not None:
             await self._own_resolver.close()
 
-    async def _exchange(
-        self, step: Step, request: HttpRequest, deadline: float, trace: Trace
-    ) -> Connection:
-        """Send one request and read its answer; the connection must then be released."""
-        url = step.url
-        fresh = request.fresh_connection
+    async def _exchange_anew(self, sending: Sending, trace: Trace) -> Connection:
         trace.reader = None
-        head = self._writer.head(
-            step.method, url, step.headers, len(step.body), last=request.fresh_connection
-        )
+        return await self._exchange(sending, trace, fresh=True)
+
+    async def _exchange(self, sending: Sending, trace: Trace, *, fresh: bool) -> Connection:
+        """Send one request and read its answer; the connection must then be released."""
+        url = sending.url
         while True:
             connection = None if fresh else self._pool.take(url.origin)
             if connection is None:
-                connection = await self._connect(url, fresh, deadline, trace)
-            again = connection.used > 0
+                connection = await self._connect(url, fresh, sending.deadline, trace)
             try:
-                if again:
+                if connection.used:
                     rule = self._guard.check(url.host, url.port, connection.address)
                     if rule is not None:
                         raise CallFailed("blocked", blocked_call(url, connection.address, rule))
-                if not trace.written and not request.may_send():
+                if not trace.written and not sending.may_send():
                     raise NotSent
-                trace.reader = connection.reader
-                trace.written = True
-                trace.written_at = perf_counter()
-                await connection.exchange(
-                    head,
-                    step.body,
-                    deadline=deadline,
-                    to_head=step.method == "HEAD",
-                    max_body=request.max_body,
-                    excerpt=request.excerpt,
-                )
+                trace.write_on(connection)
+                answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                connection.exchange(sending, answered)
+                await answered
             except BaseException as failure:
                 connection.abort()
                 self._pool.release(connection)
                 if not isinstance(failure, CallFailed):
                     raise
-                # The peer closed an idle connection while the request was on its way. It is sent
-                # once more; to a peer that died over it, that is one delivery too many, which
-                # at-least-once allows.
-                if again and failure.kind == "connection" and not connection.reader.first_byte_at:
+                if stale(connection, failure):
                     fresh = True
                     continue
                 raise
@@ -189,7 +250,7 @@ class HttpClient:
                 tls = connection.tls
                 if tls is not None:
                     self._tls.remember(tls)
-            if request.fresh_connection:
+            if sending.fresh:
                 connection.abort()  # the peer was asked to close it as well
             return connection
 
@@ -227,72 +288,6 @@ class HttpClient:
         return connection
 
 
-def _outcome(
-    trace: Trace, began: float, kind: FailureKind | None = None, error: str | None = None
-) -> HttpOutcome:
-    total = (perf_counter() - began) * 1000
-    reader = trace.reader
-    first_byte = None
-    content_type = location = retry_after = None
-    status = None
-    text = ""
-    truncated = False
-    if reader is not None and reader.first_byte_at:
-        first_byte = (reader.first_byte_at - trace.written_at) * 1000
-        if reader.status >= 200:
-            status = reader.status
-            encoding = None
-            for name, value in reader.headers:
-                match name.lower():
-                    case b"content-type":
-                        content_type = content_type or _text(value)[:_MAX_CONTENT_TYPE]
-                    case b"content-encoding":
-                        encoding = _text(value)
-                    case b"location":
-                        location = _text(value)[:_MAX_LOCATION]
-                    case b"retry-after":
-                        retry_after = _text(value)[:_MAX_RETRY_AFTER]
-            body = reader.body
-            truncated = reader.size > len(body)
-            text = readable(
-                body,
-                content_type=content_type,
-                encoding=encoding,
-                size=reader.size,
-                truncated=truncated,
-            )
-    return HttpOutcome(
-        status=status,
-        content_type=content_type,
-        location=location,
-        retry_after=retry_after,
-        excerpt=text,
-        truncated=truncated,
-        error_kind=kind,
-        error=error,
-        request_written=trace.written,
-        timings=Timings(
-            dns_ms=_ms(trace.dns),
-            connect_ms=_ms(trace.connect),
-            tls_ms=_ms(trace.tls),
-            first_byte_ms=first_byte,
-            total_ms=total,
-        ),
-    )
-
-
 def _location(reader: AnswerReader) -> str | None:
     value = reader.header(b"location")
-    return None if value is None else _text(value)
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
-
-
-def _text(value: bytes) -> str:
-    """Decode a header's value; most are ASCII, some are UTF-8, any byte is Latin-1."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    return None if value is None else text_of(value)

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from tocsin.delivery.http.answer import AnswerReader
 from tocsin.delivery.http.deadline import Deadlines, Expiring
-from tocsin.delivery.http.message import CallFailed, DeadlinePassed
+from tocsin.delivery.http.message import CallFailed, DeadlinePassed, Sending
 from tocsin.delivery.http.url import Url
 
 _JOIN_UP_TO = 65_536  # above this a second write is cheaper than copying the body
@@ -24,6 +24,22 @@ class Owner(Protocol):
 
     def lost(self, connection: "Connection") -> None:
         """It is closed, for whatever reason; its socket is gone."""
+        ...
+
+
+class Waiter(Protocol):
+    """Who waits for the end of an exchange: a future, or whatever looks like one."""
+
+    def done(self) -> bool:
+        """Whether it waits no longer."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """The whole answer is in the reader."""
+        ...
+
+    def set_exception(self, exception: CallFailed, /) -> None:
+        """There will be no answer, or no more of it."""
         ...
 
 
@@ -73,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._plain: asyncio.Transport | None = None  # below TLS, where there is TLS
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter | None = None
         self._due: set[Expiring] | None = None
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
@@ -88,33 +104,26 @@ class Connection(asyncio.Protocol):
             self.drop()
             raise
 
-    def exchange(
-        self,
-        head: bytes,
-        body: bytes,
-        *,
-        deadline: float,
-        to_head: bool,
-        max_body: int,
-        excerpt: int,
-    ) -> asyncio.Future[None]:
-        """Write a request; the future is done when ``reader`` holds the whole answer.
+    def exchange(self, sending: Sending, waiter: Waiter) -> None:
+        """Write a request; ``waiter`` is told when ``reader`` holds the whole answer.
 
-        Only while it is not ``lost``.  The future fails with `CallFailed`; ``deadline`` is in the
-        loop's time.  Whoever gives up waiting calls `abort`.
+        Only while it is not ``lost``.  The waiter may be told `CallFailed`.  Whoever gives up
+        waiting calls `abort`.
         """
-        self.reader.begin(to_head=to_head, max_body=max_body, excerpt=excerpt)
-        waiter = self._waiter = self._loop.create_future()
-        self._due = self._deadlines.add(deadline, self)
+        self.reader.begin(
+            to_head=sending.to_head, max_body=sending.max_body, excerpt=sending.excerpt
+        )
+        self._waiter = waiter
+        self._due = self._deadlines.add(sending.deadline, self)
         self.used += 1
         transport = self._transport
         assert transport is not None  # noqa: S101 - not lost
+        body = sending.body
         if len(body) <= _JOIN_UP_TO:
-            transport.write(head + body)
+            transport.write(sending.head + body)
         else:
-            transport.write(head)
+            transport.write(sending.head)
             transport.write(body)
-        return waiter
 
     @property
     def reusable(self) -> bool:
@@ -247,7 +256,7 @@ class Connection(asyncio.Protocol):
         unsent = self._transport.get_write_buffer_size() if self._transport else 0
         return unsent + (self._plain.get_write_buffer_size() if self._plain else 0)
 
-    def _finish(self, waiter: asyncio.Future[None]) -> None:
+    def _finish(self, waiter: Waiter) -> None:
         self._waiter = None
         if self._due is not None:
             self._due.discard(self)

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from tocsin.delivery.http.url import Url
 
 FailureKind: TypeAlias = Literal[
     "timeout",
@@ -26,7 +29,7 @@ def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class HttpRequest:
     """One call to make.
 
@@ -39,6 +42,9 @@ class HttpRequest:
     method: str
     url: str
     headers: Sequence[tuple[str, str]] = ()
+    own: str = ""
+    """More header lines, each with its line end, that the caller vouches for: they are neither
+    checked nor taken apart, and stay on redirects."""
     body: bytes = b""
     timeout: float
     """Seconds for the whole call: name, connection, TLS, every redirect, the last byte read."""
@@ -55,8 +61,29 @@ class HttpRequest:
     the call ends with `NotSent`."""
 
 
-# Timings and HttpOutcome are values as well; they are not frozen because that would cost 2 µs of
-# each call.
+class Sending(NamedTuple):
+    """A request as it goes over one connection, and how much may come back.
+
+    Made for each call: as a tuple, it costs half of what a data class does.
+    """
+
+    url: "Url"
+    head: bytes
+    body: bytes
+    to_head: bool
+    """It is a HEAD request, whose answer has no body."""
+    timeout: float
+    """Seconds; what ``deadline`` was set by."""
+    deadline: float
+    """In the loop's time."""
+    max_body: int
+    excerpt: int
+    may_send: Callable[[], bool]
+    fresh: bool
+    """As ``HttpRequest.fresh_connection``."""
+
+
+# All of these are values; they are not frozen because that would cost 2 µs of each call.
 
 
 @dataclass(kw_only=True, slots=True)

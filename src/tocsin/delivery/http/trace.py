@@ -1,14 +1,18 @@
 """What one call has done so far; each part of the client fills in what it did."""
 
+from time import perf_counter
+
 from tocsin.delivery.http.answer import AnswerReader
+from tocsin.delivery.http.connection import Connection
 
 
 class Trace:
     """Durations in seconds, ``None`` until the phase happens; instants by ``perf_counter``."""
 
-    __slots__ = ("connect", "dns", "phase", "reader", "tls", "written", "written_at")
+    __slots__ = ("began", "connect", "dns", "phase", "reader", "tls", "written", "written_at")
 
     def __init__(self) -> None:
+        self.began = perf_counter()
         self.dns: float | None = None
         self.connect: float | None = None
         self.tls: float | None = None
@@ -19,3 +23,9 @@ class Trace:
         self.written_at = 0.0
         self.reader: AnswerReader | None = None
         """Of the last exchange that began, with as much of an answer as came."""
+
+    def write_on(self, connection: Connection) -> None:
+        """Note that an exchange begins."""
+        self.reader = connection.reader
+        self.written = True
+        self.written_at = perf_counter()

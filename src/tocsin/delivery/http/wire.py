@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from tocsin.delivery.http.message import CallFailed
 from tocsin.delivery.http.url import Url
@@ -36,6 +37,14 @@ _OVERRIDES = {
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
+class Head(NamedTuple):
+    """What requests have in common that go to one place with the same headers."""
+
+    url: Url
+    method: str
+    start: bytes
+
+
 class RequestWriter:
     """Writes request heads; holds what is the same in all of them."""
 
@@ -48,19 +57,13 @@ class RequestWriter:
         )
         self._all_own = "".join(line for _, line in self._own)
 
-    def head(
-        self,
-        method: str,
-        url: Url,
-        headers: Sequence[tuple[str, str]],
-        length: int,
-        *,
-        last: bool,
+    def start(
+        self, method: str, url: Url, headers: Sequence[tuple[str, str]], *, last: bool = False
     ) -> bytes:
-        """Return request line and headers, up to and including the empty line.
+        """Return request line and headers, but for those that say how long the body is.
 
-        ``length`` is the body's in bytes; ``last`` asks the peer to close after its answer.
-        Raises `CallFailed` (``protocol``) for a method, header name or value that is not allowed.
+        ``last`` asks the peer to close after its answer. Raises `CallFailed` (``protocol``) for a
+        method, header name or value that is not allowed.
         """
         _check_method(method)
         lines = []
@@ -75,10 +78,11 @@ class RequestWriter:
         # an exotic space) is looked at closely.
         if not "".join(lines).isprintable():
             _check_values(headers)
+        lines.append("")
         if given & _HOST:
-            start = f"{method} {url.target} HTTP/1.1\r\n"
+            begin = f"{method} {url.target} HTTP/1.1\r\n"
         else:
-            start = method + url.request_tail
+            begin = method + url.request_tail
         own = (
             "".join(line for flag, line in self._own if not given & flag)
             if given
@@ -86,16 +90,19 @@ class RequestWriter:
         )
         if last:
             own += "Connection: close\r\n"
-        if length or method in _EXPECT_BODY:
-            lines.append(f"Content-Length: {length}\r\n\r\n")
-        else:
-            lines.append("\r\n")
         try:
-            return (start + own + "\r\n".join(lines)).encode()
+            return (begin + own + "\r\n".join(lines)).encode()
         except UnicodeEncodeError:
             raise CallFailed(
                 "protocol", "a header value holds half of a surrogate pair; remove it"
             ) from None
+
+
+def end(method: str, length: int) -> bytes:
+    """Return the last headers, up to and including the empty line; ``length`` is in bytes."""
+    if length or method in _EXPECT_BODY:
+        return b"Content-Length: %d\r\n\r\n" % length
+    return b"\r\n"
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,100 @@
+"""A call without a task: over a connection that is idle, to one place, ended by a callback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tocsin.delivery.http.connection import Connection
+from tocsin.delivery.http.message import CallFailed, HttpOutcome, Sending
+from tocsin.delivery.http.outcome import failed, outcome_of
+from tocsin.delivery.http.pool import Pool
+from tocsin.delivery.http.trace import Trace
+
+
+class Express:
+    """One such call; its connection's exchange tells it of the end.
+
+    The task that it does without takes as long as all the rest of a call.
+    """
+
+    __slots__ = ("_again", "_connection", "_ended", "_over", "_pool", "_sending", "_task", "_trace")
+
+    def __init__(
+        self,
+        sending: Sending,
+        connection: Connection,
+        pool: Pool,
+        trace: Trace,
+        *,
+        ended: Callable[[HttpOutcome], None],
+        again: Callable[[Sending, Trace], Awaitable[Connection]],
+    ) -> None:
+        """``again`` makes the exchange anew on another connection, and raises `CallFailed`."""
+        self._sending = sending
+        self._connection = connection
+        self._pool = pool
+        self._trace = trace
+        self._ended = ended
+        self._again = again
+        self._over = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Write the request."""
+        self._trace.write_on(self._connection)
+        self._connection.exchange(self._sending, self)
+
+    def abort(self) -> None:
+        """Close the connection at once; ``ended`` is not called."""
+        if self._over:
+            return
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._connection.abort()
+            self._pool.release(self._connection)
+
+    # What the connection calls.
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._over
+
+    def set_result(self, _: None, /) -> None:
+        """Take the answer."""
+        self._over = True
+        outcome = outcome_of(self._trace)
+        # First, so that the next call can have the connection.
+        self._pool.release(self._connection)
+        self._ended(outcome)
+
+    def set_exception(self, failure: CallFailed, /) -> None:
+        """Take it that there is none, or try again where the connection was stale."""
+        self._pool.release(self._connection)
+        if stale(self._connection, failure):
+            self._task = asyncio.get_running_loop().create_task(self._once_more())
+            return
+        self._over = True
+        self._ended(failed(self._trace, failure, self._sending.timeout))
+
+    async def _once_more(self) -> None:
+        try:
+            connection = await self._again(self._sending, self._trace)
+        except CallFailed as failure:
+            outcome = failed(self._trace, failure, self._sending.timeout)
+        else:
+            outcome = outcome_of(self._trace)
+            self._pool.release(connection)
+        self._over = True
+        self._ended(outcome)
+
+
+def stale(connection: Connection, failure: CallFailed) -> bool:
+    """Whether the peer closed an idle connection while the request was on its way.
+
+    The request is sent once more then; to a peer that died over it, that is one delivery too many,
+    which at-least-once allows.
+    """
+    return (
+        connection.used > 1 and failure.kind == "connection" and not connection.reader.first_byte_at
+    )
