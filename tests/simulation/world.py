@@ -625,13 +625,13 @@ class World:
         return result
 
     def _logged(self, _logger: Any, method: str, event: Any) -> Any:
-        if not self.over:
-            name = event.get("event")
+        lines = event.get("lines", [(event.get("event"), event)])
+        for name, fields in [] if self.over else lines:
             if name in {"loop.failed", "call.broken"}:
-                error = event.get("exc_info")
+                error = fields.get("exc_info")
                 self.violate(f"a bug was logged: {name} {error!r}")
             elif self.trace is not None and name != "execution.succeeded":
-                self.note("log", name, {k: v for k, v in event.items() if k != "event"})
+                self.note("log", name, {k: v for k, v in fields.items() if k != "event"})
         raise structlog.DropEvent
 
     async def settle(self) -> None:

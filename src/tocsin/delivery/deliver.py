@@ -1,6 +1,5 @@
 """One attempt: the call is made and judged."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -68,7 +67,7 @@ class Deliver:
         self._node_name = node_name
         self._max_response = max_response
         self._excerpt = excerpt
-        self._compiled: OrderedDict[str, tuple[int, CompiledTarget]] = OrderedDict()
+        self._compiled: dict[str, tuple[int, CompiledTarget]] = {}
 
     def begin(
         self, claim: Claim, ended: Callable[[CallResult | Exception], None]
@@ -186,13 +185,11 @@ class Deliver:
     def _compile(self, job: Job, target: HttpTarget) -> CompiledTarget:
         known = self._compiled.get(job.id)
         if known is not None and known[0] == job.version:
-            self._compiled.move_to_end(job.id)
             return known[1]
+        if len(self._compiled) >= COMPILED_KEPT:
+            self._compiled.clear()  # Cheaper than to know which of them was used last.
         compiled = CompiledTarget(target)
         self._compiled[job.id] = (job.version, compiled)
-        self._compiled.move_to_end(job.id)
-        if len(self._compiled) > COMPILED_KEPT:
-            self._compiled.popitem(last=False)
         return compiled
 
 

@@ -3,6 +3,7 @@
 import base64
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -108,10 +109,14 @@ def own_headers(execution: Execution, number: int, now: Millis) -> str:
         f"Idempotency-Key: {execution_id}\r\n"
         f"Tocsin-Job-Id: {execution.job_id}\r\n"
         f"Tocsin-Job-Name: {execution.job_name}\r\n"
-        f"Tocsin-Fire-Time: {format_instant(execution.fire_time)}\r\n"
+        f"Tocsin-Fire-Time: {_fire_time(execution.fire_time)}\r\n"
         f"Tocsin-Attempt: {number}\r\n"
         f"traceparent: 00-{execution_id.replace('-', '')}-{_spans() or 1:016x}-01\r\n"
     )
+
+
+_fire_time = lru_cache(1_024)(format_instant)
+"""Many fires share an instant, and each attempt asks for it again."""
 
 
 def _spans() -> int:

@@ -35,11 +35,26 @@ def json_line(now: float, level: str, event: str, fields: Mapping[str, Any]) -> 
 
     Never raises: what JSON cannot express is written as its ``repr``.
     """
-    line = {"timestamp": _utc(now), "level": level, "event": event, **fields}
     try:
-        return orjson.dumps(line, default=repr, option=JSON_OPTIONS)
+        if fields and fields.keys().isdisjoint(_OWN):
+            # The lines of a batch begin alike.
+            start = _start(int(now * 1_000), level, event)
+            return start + orjson.dumps(fields, default=repr, option=JSON_OPTIONS)[1:]
+        return orjson.dumps(_whole(now, level, event, fields), default=repr, option=JSON_OPTIONS)
     except TypeError:  # lone surrogates, integers over 64 bits: rare, so the slow way is fine
-        return json.dumps(_tame(line)).encode() + b"\n"
+        return json.dumps(_tame(_whole(now, level, event, fields))).encode() + b"\n"
+
+
+_OWN = frozenset({"timestamp", "level", "event"})
+
+
+@lru_cache(maxsize=16)
+def _start(ms: int, level: str, event: str) -> bytes:
+    return orjson.dumps(_whole(ms / 1_000, level, event, {}))[:-1] + b","
+
+
+def _whole(now: float, level: str, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"timestamp": _utc(now), "level": level, "event": event, **fields}
 
 
 def console_line(

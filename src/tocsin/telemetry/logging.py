@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias
 import structlog
 
 from tocsin.domain.errors import InvalidInput
+from tocsin.engine.outcomes import MANY, Line
 from tocsin.telemetry.log_lines import console_line, json_line
 from tocsin.telemetry.log_writer import FileSink, LogWriter, StreamSink
 
@@ -48,17 +49,18 @@ class Outputs:
         """Also write there; what looks the same in two places is rendered once."""
         self._writers.setdefault(render, []).append(writer)
 
-    def emit(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
-        """Render the event for each place and queue it; never waits and never raises."""
-        if "exc_info" in fields:
-            structlog.processors.format_exc_info(None, level, fields)
-        if self._process is not None:
-            fields = {"process": self._process, **fields}
+    def emit(self, level: str, lines: Iterable[Line]) -> None:
+        """Render events for each place and queue them; never waits and never raises."""
         now = time.time()
-        for render, writers in self._writers.items():
-            line = render(now, level, event, fields)
-            for writer in writers:
-                writer.put(line)
+        for event, fields in lines:
+            if "exc_info" in fields:
+                structlog.processors.format_exc_info(None, level, fields)
+            if self._process is not None:
+                fields = {"process": self._process, **fields}  # noqa: PLW2901
+            for render, writers in self._writers.items():
+                line = render(now, level, event, fields)
+                for writer in writers:
+                    writer.put(line)
 
     def flush(self) -> None:
         """Wait until what was logged so far is written, a few seconds at most."""
@@ -146,7 +148,10 @@ def _render(
     _: object, level: str, event: MutableMapping[str, Any]
 ) -> tuple[tuple[()], dict[str, Any]]:
     name = event.pop("event", "")
-    _outputs.emit(level, name if isinstance(name, str) else str(name), event)
+    if name is MANY:
+        _outputs.emit(level, event["lines"])
+    else:
+        _outputs.emit(level, ((name if isinstance(name, str) else str(name), event),))
     return _DONE
 
 
@@ -194,7 +199,7 @@ class _FromStdlib(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info:
             fields["exc_info"] = record.exc_info
-        _outputs.emit(_level_name(record.levelno), text, fields)
+        _outputs.emit(_level_name(record.levelno), ((text, fields),))
 
 
 def _level_name(number: int) -> str:
