@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import burst, claims, create, failover, history, idle, lateness
+from bench import burst, claims, create, failover, history, idle, lateness, store
 from bench.context import Bench
 from bench.report import Figure, machine, table
 
@@ -25,6 +25,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "pg-create": (create.singles_on_postgres, "single POSTs on PostgreSQL"),
     "pg-batch": (create.batches_on_postgres, "batches on PostgreSQL"),
     "failover": (failover.run, "one of two nodes on PostgreSQL is killed, 10 times"),
+    "store": (store.run, "claim and record alone: CPU per fire in the node and in the server"),
     "history": (history.run, "10,000,000 executions on PostgreSQL"),
 }
 

@@ -45,6 +45,8 @@ class Rows:
     rate: float
     database_cpu: float
     """Seconds per row that the server used."""
+    client_cpu: float
+    """Seconds per row that the loop used."""
 
 
 def executions(url: str, count: int, *, batch: int = 1_000) -> Rows:
@@ -59,6 +61,7 @@ def executions(url: str, count: int, *, batch: int = 1_000) -> Rows:
     with psycopg.connect(url, autocommit=True) as connection:
         server = _postmaster(connection)
         cpu, began = tree_cpu_seconds(server), time.perf_counter()
+        own = time.process_time()
         for start in range(0, count, batch):
             part = ids[start : start + batch]
             instants = _array([at] * len(part))
@@ -70,7 +73,12 @@ def executions(url: str, count: int, *, batch: int = 1_000) -> Rows:
                 _UPDATE, (_array(part), instants, _array([_ATTEMPTS] * len(part)), _array(part))
             )
         seconds = time.perf_counter() - began
-        return Rows(rate=count / seconds, database_cpu=(tree_cpu_seconds(server) - cpu) / count)
+        own = time.process_time() - own
+        return Rows(
+            rate=count / seconds,
+            database_cpu=(tree_cpu_seconds(server) - cpu) / count,
+            client_cpu=own / count,
+        )
 
 
 def jobs(url: str, count: int, *, batch: int) -> float:

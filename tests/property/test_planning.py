@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,10 +20,13 @@ from tocsin.domain.planning import (
     Live,
     Timer,
     Window,
+    _plan_any,
+    _plan_one,
     first_timer,
     plan_fires,
 )
 from tocsin.domain.schedule import At, Cron, Every, Schedule
+from tocsin.domain.schedule.kinds import Kind
 
 IDLE = Live()
 ROOM = 1_000_000
@@ -374,3 +378,32 @@ def test_room_changes_who_takes_a_fire_and_nothing_else(outage: Outage, room: in
         ]
 
     assert without_claims(plan_all(outage, room=room)) == without_claims(plan_all(outage))
+
+
+@given(
+    outages(overlap=None),
+    st.sampled_from([-1_500, -980, 0, 1, 4_999, 5_000, 5_001, 60_001]),
+    st.sampled_from([0, 1, 1_000]),
+    st.integers(0, 2),
+    st.builds(Live, running=st.integers(0, 1), queued=st.integers(0, 1)),
+)
+@examples(200)
+def test_the_short_way_comes_to_the_same(
+    outage: Outage, late: Millis, ahead: Millis, room: int, live: Live
+) -> None:
+    now = outage.timer.due_at + late
+    around = Window(now=now, until=now + ahead, owner="inc-a", room=room)
+    plan = _plan_one(outage.job, outage.timer, around)
+    assert plan is None or plan == _plan_any(outage.job, outage.timer, live, around)
+
+
+@pytest.mark.parametrize(
+    "kind", [At(instant=NOW), Every(interval=MINUTE, anchor=NOW), Cron(expression="* * * * *")]
+)
+@pytest.mark.parametrize("late", [-980, 0, 4_999])
+def test_a_fire_that_is_on_time_goes_the_short_way(kind: Kind, late: Millis) -> None:
+    of = job("a", Schedule(kind=kind))
+    timer = first_timer(of.id, of.spec, NOW - 1)
+    assert timer is not None
+    around = Window(now=timer.due_at + late, until=timer.due_at + 4_999, owner="inc-a", room=1)
+    assert _plan_one(of, timer, around) is not None

@@ -101,9 +101,9 @@ def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
             tuple(retry["on"]),
         ),
         misfire=_misfire_of(misfire["policy"], misfire["grace"], misfire["max"]),
-        overlap=Overlap(data["overlap"]),
-        delivery=DeliveryMode(data["delivery"]),
-        success=CodeRule(data["success"]),
+        overlap=_OVERLAPS[data["overlap"]],
+        delivery=_DELIVERIES[data["delivery"]],
+        success=_rule_of(tuple(data["success"])),
         tags=tuple(data["tags"]),
         metadata=data["metadata"],
     )
@@ -123,6 +123,12 @@ def _retry_of(*fields: Any) -> RetryPolicy:
         jitter=jitter,
         on=on,
     )
+
+
+_rule_of = lru_cache(maxsize=1_024)(CodeRule)
+_duration_of = lru_cache(maxsize=1_024, typed=True)(parse_duration)
+_OVERLAPS = {overlap.value: overlap for overlap in Overlap}
+_DELIVERIES = {delivery.value: delivery for delivery in DeliveryMode}
 
 
 @lru_cache(maxsize=1_024, typed=True)
@@ -165,7 +171,7 @@ def _target_from_json(data: Mapping[str, Any]) -> Target:
         headers=tuple(data["headers"].items()),
         body_kind=kind,
         body=body,
-        timeout=parse_duration(data["timeout"]),
+        timeout=_duration_of(data["timeout"]),
         redirects=data["redirects"],
     )
 

@@ -1,11 +1,13 @@
 """One fire of a job at one fire time, and the calls that it made."""
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from hashlib import blake2b
 
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
+from tocsin.domain.quick import quick
 
 LOST_IN_A_ROW = 5
 """After so many lost attempts in a row an execution ends as failed/lost."""
@@ -65,6 +67,7 @@ class ErrorKind(StrEnum):
     LOST = "lost"
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timings:
     """Phases of a call in milliseconds; ``None`` where the phase did not happen."""
@@ -76,6 +79,7 @@ class Timings:
     total_ms: float | None = None
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResponseExcerpt:
     """The beginning of an answer's body."""
@@ -84,6 +88,7 @@ class ResponseExcerpt:
     truncated: bool
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """One HTTP exchange of an execution."""
@@ -100,6 +105,7 @@ class Attempt:
     response: ResponseExcerpt | None = None
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Execution:
     """An execution as it is stored."""
@@ -145,11 +151,18 @@ def execution_id(job_id: str, fire_time: Millis, salt: str = "") -> str:
     exist twice, ids sort by time and receivers see a stable key. A trigger or a retry by hand
     salts the hash.
     """
-    digest = hashlib.blake2b(f"{job_id}{salt}".encode(), digest_size=10).hexdigest()
+    digest = blake2b(f"{job_id}{salt}".encode(), digest_size=10).hexdigest()
+    return f"{_id_start(fire_time)}{digest[:3]}-{_VARIANT[digest[3]]}{digest[4:7]}-{digest[7:19]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""RFC 9562, section 5.8: the version nibble is 8, the two bits of the variant are 10."""
+
+
+@lru_cache(maxsize=512)  # Of jobs that fire together.
+def _id_start(fire_time: Millis) -> str:
     time = format(fire_time, "012x")
-    # RFC 9562, section 5.8: the version nibble is 8, the two bits of the variant are 10.
-    variant = "89ab"[int(digest[3], 16) & 3]
-    return f"{time[:8]}-{time[8:]}-8{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
+    return f"{time[:8]}-{time[8:]}-8"
 
 
 def lost_attempt(execution: Execution, *, node: str, now: Millis) -> Attempt:
@@ -189,12 +202,27 @@ def closed(
     attempts: tuple[Attempt, ...] | None = None,
 ) -> Execution:
     """The same execution, ended; with ``attempts`` in place of its own."""
-    return replace(
-        execution,
+    # ``replace`` would take four times as long, once per fire.
+    return Execution(
+        id=execution.id,
+        job_id=execution.job_id,
+        job_name=execution.job_name,
+        namespace=execution.namespace,
+        job_version=execution.job_version,
+        trigger=execution.trigger,
+        fire_time=execution.fire_time,
+        due=execution.due,
         state=state,
         reason=reason,
-        available_at=None,
         queued=False,
-        finished_at=now,
+        available_at=None,
+        lane=execution.lane,
+        exact=execution.exact,
+        owner=execution.owner,
+        retry_of=execution.retry_of,
+        input=execution.input,
+        skipped_until=execution.skipped_until,
+        skipped_count=execution.skipped_count,
         attempts=execution.attempts if attempts is None else attempts,
+        finished_at=now,
     )

@@ -6,7 +6,8 @@ from typing import assert_never
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind, execution_id
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobSpec, MisfirePolicy, Overlap
-from tocsin.domain.schedule.model import MAX_GRACE
+from tocsin.domain.quick import quick
+from tocsin.domain.schedule.model import MAX_GRACE, MIN_GRACE
 
 LOOK_AT_MOST = 1_000
 """How many fire times of a job one plan looks at; the rest is planned by the next claim."""
@@ -15,6 +16,7 @@ QUEUE_AT_MOST = 10
 """How many executions of a job wait with overlap ``queue``; what comes after is skipped."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timer:
     """The next fire of a job that no plan has looked at."""
@@ -26,6 +28,7 @@ class Timer:
     exact: bool
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Live:
     """How many executions of a job are neither ended nor skipped."""
@@ -36,6 +39,7 @@ class Live:
     """Waiting for older ones to end."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
     """What one claim looks at, and for whom."""
@@ -49,6 +53,7 @@ class Window:
     """How many executions may be claimed; others that should run are left pending."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirePlan:
     """What becomes of a timer; applied as a whole, or dropped where the timer has moved."""
@@ -65,6 +70,7 @@ class FirePlan:
     """The timer afterwards; ``None`` ends it, and an active job is completed."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
     """How an execution enters the store."""
@@ -117,6 +123,72 @@ def plan_fires(job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
     Fire times noticed later than their grace go by the misfire policy, the others all run;
     what runs goes by the overlap policy. Looks at ``LOOK_AT_MOST`` fire times.
     """
+    plan = _plan_one(job, timer, window)
+    return _plan_any(job, timer, live, window) if plan is None else plan
+
+
+def _plan_one(job: Job, timer: Timer, window: Window) -> FirePlan | None:
+    """The plan where one fire time is due, is not missed and runs whatever else is live.
+
+    That is nearly every fire, and this takes a third of the time of ``_plan_any``, which would
+    come to the same. ``None`` where it is not that simple.
+    """
+    spec, due = job.spec, timer.due_at
+    if spec.overlap is not _ALLOW or due > window.until or window.room <= 0:
+        return None
+    grace = spec.misfire.grace
+    if window.now - due > max(0, MIN_GRACE if grace is None else grace):
+        return None
+    schedule, lane, exact = spec.schedule, spec.lane, spec.exact
+    fire_at, job_id = timer.fire_at, job.id
+    next_fire = schedule.next_after(fire_at)
+    following = None
+    if next_fire is not None:
+        next_due = schedule.due(next_fire, job_id)
+        if next_due <= window.until:
+            return None
+        following = Timer(job_id=job_id, fire_at=next_fire, due_at=next_due, lane=lane, exact=exact)
+    # Every field is given: a default costs more.
+    execution = Execution(
+        id=execution_id(job_id, fire_at),
+        job_id=job_id,
+        job_name=job.name,
+        namespace=job.namespace,
+        job_version=job.version,
+        trigger=_SCHEDULE,
+        fire_time=fire_at,
+        due=due,
+        state=_CLAIMED,
+        reason=None,
+        queued=False,
+        available_at=due,
+        lane=lane,
+        exact=exact,
+        owner=window.owner,
+        retry_of=None,
+        input=None,
+        skipped_until=None,
+        skipped_count=None,
+        attempts=(),
+        finished_at=None,
+    )
+    return FirePlan(
+        job_id=job_id,
+        job_version=job.version,
+        fire_at=fire_at,
+        executions=(execution,),
+        replaces=False,
+        next=following,
+    )
+
+
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_ALLOW = Overlap.ALLOW
+_SCHEDULE = TriggerKind.SCHEDULE
+_CLAIMED = State.CLAIMED
+
+
+def _plan_any(job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
     seen, next_fire = _fire_times(job, timer, window)
     missed = [fire for fire in seen if fire.missed]
     run_anyway = _runs_of_missed(job.spec, len(missed))

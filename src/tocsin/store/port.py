@@ -20,6 +20,7 @@ from tocsin.domain.execution import ErrorKind, Execution, Reason, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Json
 from tocsin.domain.planning import Admission, FirePlan, Live, Timer, Window
+from tocsin.domain.quick import quick
 from tocsin.domain.tally import Tally
 
 T_co = TypeVar("T_co", covariant=True)
@@ -149,6 +150,7 @@ class Node:
     """What the node says of itself (held, in flight, clock offset), for people."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """An execution in the hands of a node, with the definition it goes out with."""

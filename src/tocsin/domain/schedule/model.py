@@ -6,6 +6,7 @@ from typing import assert_never
 
 from tocsin.domain.duration import format_duration
 from tocsin.domain.instant import MAX_INSTANT, MINUTE, SECOND, Millis, format_instant
+from tocsin.domain.quick import quick
 from tocsin.domain.schedule.cron_times import cron_times
 from tocsin.domain.schedule.describe import describe
 from tocsin.domain.schedule.kinds import At, Cron, Every, Kind
@@ -28,6 +29,7 @@ class LocalFire:
     offset_changed: bool
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
     """When a job fires: its kind, within bounds.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from tocsin.domain.duration import format_duration, parse_duration
@@ -63,20 +64,31 @@ def parse_schedule(
 
 def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
     """Read what `Schedule.to_json` wrote. Nothing is checked, so it is for the store only."""
-    kind: Kind
     if "cron" in data:
-        kind = Cron(expression=data["cron"])
+        kind = ("cron", data["cron"], None)
     elif "every" in data:
-        kind = Every(interval=parse_duration(data["every"]), anchor=parse_instant(data["anchor"]))
+        kind = ("every", data["every"], data["anchor"])
     else:
-        kind = At(instant=parse_instant(data["at"]))
-    starts_at, ends_at = data["starts_at"], data["ends_at"]
+        kind = ("at", data["at"], None)
+    return _schedule_of(*kind, data["timezone"], data["starts_at"], data["ends_at"], data["jitter"])
+
+
+@lru_cache(maxsize=4_096)  # A node reads each job that it has not created, and many are alike.
+def _schedule_of(*fields: Any) -> Schedule:
+    word, what, anchor, timezone, starts_at, ends_at, jitter = fields
+    kind: Kind
+    if word == "cron":
+        kind = Cron(expression=what)
+    elif word == "every":
+        kind = Every(interval=parse_duration(what), anchor=parse_instant(anchor))
+    else:
+        kind = At(instant=parse_instant(what))
     return Schedule(
         kind=kind,
-        timezone=data["timezone"],
+        timezone=timezone,
         starts_at=None if starts_at is None else parse_instant(starts_at),
         ends_at=None if ends_at is None else parse_instant(ends_at),
-        jitter=parse_duration(data["jitter"]),
+        jitter=parse_duration(jitter),
     )
 
 

@@ -249,8 +249,10 @@ class _Claiming:
             return True
         if plan.replaces and self._brings_new(plan):
             self._replace(job_id)
-        self._looked_at += sum(row.skipped_count or 1 for row in plan.executions)
-        self._left[exact] = room - sum(row.state is State.CLAIMED for row in plan.executions)
+        for row in plan.executions:
+            self._looked_at += row.skipped_count or 1
+            room -= row.state is _CLAIMED
+        self._left[exact] = room
         self._planned.append((plan, job, timer, until))
         return True
 
@@ -297,10 +299,10 @@ class _Claiming:
         for plan, job, timer, until in planned:
             for row in plan.executions:
                 if existed and row.id in existed:
-                    if row.state is State.CLAIMED:
+                    if row.state is _CLAIMED:
                         self._left[timer.exact] += 1
                         given_back = True
-                elif row.state is State.CLAIMED:
+                elif row.state is _CLAIMED:
                     self._claims.append(Claim(execution=row, job=job))
                 elif row.state.final:
                     self._closed.append(row)
@@ -331,6 +333,8 @@ class _Claiming:
 
 
 _NONE_LIVE = Live()
+
+_CLAIMED = State.CLAIMED
 
 
 _order = itemgetter(0, 1)
