@@ -27,6 +27,7 @@ from tocsin.delivery.http import AllowAll, HttpClient
 from tocsin.demo import demo_jobs
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
+from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
@@ -207,6 +208,7 @@ class _Node:
             max_connections_per_origin=settings.max_in_flight_per_lane,
             max_idle=settings.max_in_flight,
             user_agent=f"tocsin/{version}",
+            proxies=ProxyRules.read(settings.proxy, settings.no_proxy),
         )
         metrics = self._metrics = Metrics(version=version, node=settings.node_name)
         self._engine = Engine(

@@ -8,10 +8,18 @@ and ``cli`` read this module; everything else is handed the values that it needs
 import platform
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tocsin.domain.duration import format_duration, parse_duration
+from tocsin.domain.proxy import ProxyRules
 
 Duration = Annotated[
     int,
@@ -20,6 +28,16 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "format": "duration"}),
 ]
 """Milliseconds, written as ``30s``, ``1h30m``, ``PT30S`` or a number of seconds."""
+
+
+def _proxy(text: str | None) -> str | None:
+    ProxyRules.read(text, "")
+    return text
+
+
+def _no_proxy(text: str) -> str:
+    ProxyRules.read(None, text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -132,6 +150,18 @@ class Settings(BaseSettings):
         "",
         description="Comma-separated networks and hosts that calls may reach although they are "
         "private. Accepted; means something once the egress guard is there.",
+    )
+
+    proxy: Annotated[str | None, AfterValidator(_proxy)] = Field(
+        None,
+        repr=False,
+        description="HTTP proxy that calls leave through, by CONNECT: `http://HOST:PORT` or "
+        "`http://USER:PASSWORD@HOST:PORT`. Without, they leave directly.",
+    )
+    no_proxy: Annotated[str, AfterValidator(_no_proxy)] = Field(
+        "localhost,127.0.0.0/8,::1",
+        description="Comma-separated targets that are called without the proxy: hosts with all "
+        "below them, addresses, networks, each with a port where only that is meant; `*` is all.",
     )
 
     # --- Defaults of jobs

@@ -136,6 +136,7 @@ attempts = st.builds(
         Timings,
         dns_ms=_phases,
         connect_ms=_phases,
+        proxy_ms=_phases,
         tls_ms=_phases,
         first_byte_ms=_phases,
         total_ms=_phases,

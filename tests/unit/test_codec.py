@@ -182,3 +182,12 @@ def test_an_attempt_has_the_shape_of_the_api() -> None:
             "response": {"excerpt": "busy", "truncated": False},
         }
     ]
+
+
+def test_only_a_call_through_a_proxy_tells_how_long_that_took() -> None:
+    timings = Timings(connect_ms=0.5, proxy_ms=7.25, total_ms=12.5)
+    one = attempt(1, timings=timings)
+    [told] = json.loads(orjson.dumps(attempts_to_json([one])))
+    assert told["timings"]["proxy_ms"] == 7.25
+    [read] = attempts_from_json([told])
+    assert read.timings == timings

@@ -105,9 +105,36 @@ def test_settings_that_contradict_each_other_are_named_as_options() -> None:
 def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pw" not in hide_password("postgresql://user:pw@host/db?password=pw&x=1")
     assert hide_password("sqlite:////var/x.db") == "sqlite:////var/x.db"
-    secret = next(setting for setting in settings_catalogue() if setting.secret)
-    assert secret.name == "bootstrap_key"
-    assert shown_value(secret, "geheim") == "********"
+    secrets = [setting for setting in settings_catalogue() if setting.secret]
+    assert {"proxy", "bootstrap_key"} <= {secret.name for secret in secrets}
+    assert {shown_value(secret, "geheim") for secret in secrets} == {"********"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"proxy": "http://ops:geheim@proxy"},
+            "--proxy ******** has no port from 1 to 65535; "
+            "write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
+        ),
+        (
+            {"no_proxy": "10.0.0.1/8"},
+            "--no-proxy: '10.0.0.1/8' is not a network such as 10.0.0.0/8 or fd00::/8 "
+            "(no bits may be set behind the prefix)",
+        ),
+    ],
+)
+def test_a_refused_proxy_says_what_would_be_accepted_and_no_password(
+    given: dict[str, str], expected: str
+) -> None:
+    assert problems(**given) == [expected]
+
+
+def test_an_empty_proxy_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_PROXY", "")
+    assert not effective_settings({}).proxy
+    assert "geheim" not in repr(Settings(proxy="http://ops:geheim@proxy:3128"))
 
 
 def test_a_misspelt_variable_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

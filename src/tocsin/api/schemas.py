@@ -42,10 +42,14 @@ class Problem(TypedDict):
 
 
 class AttemptTimings(TypedDict):
-    """Phases of a call in milliseconds; null where the phase did not happen."""
+    """Phases of a call in milliseconds; null where the phase did not happen.
+
+    `proxy_ms`, the wait for a proxy to connect, is there only where a call went through one.
+    """
 
     dns_ms: float | None
     connect_ms: float | None
+    proxy_ms: NotRequired[float | None]
     tls_ms: float | None
     first_byte_ms: float | None
     total_ms: float | None

@@ -216,6 +216,7 @@ def ago(instant: str | None, now: Millis) -> str:
 _PHASES = (
     ("DNS", "dns_ms"),
     ("CONNECT", "connect_ms"),
+    ("PROXY", "proxy_ms"),
     ("TLS", "tls_ms"),
     ("FIRST BYTE", "first_byte_ms"),
 )

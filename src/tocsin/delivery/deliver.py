@@ -167,6 +167,7 @@ class Deliver:
             timings=Timings(
                 dns_ms=_rounded(phases.dns_ms),
                 connect_ms=_rounded(phases.connect_ms),
+                proxy_ms=_rounded(phases.proxy_ms),
                 tls_ms=_rounded(phases.tls_ms),
                 first_byte_ms=_rounded(phases.first_byte_ms),
                 total_ms=total,

@@ -183,6 +183,8 @@ def attempts_to_json(attempts: Sequence[Attempt]) -> list[Json]:
 
 def _attempt_to_json(attempt: Attempt) -> Json:
     timings, response = attempt.timings, attempt.response
+    # Only where there was one: it is stored with each attempt, and nodes of before do not know it.
+    proxied = {} if timings is None or timings.proxy_ms is None else {"proxy_ms": timings.proxy_ms}
     return {
         "number": attempt.number,
         "started_at": format_instant(attempt.started_at),
@@ -196,6 +198,7 @@ def _attempt_to_json(attempt: Attempt) -> Json:
         else {
             "dns_ms": timings.dns_ms,
             "connect_ms": timings.connect_ms,
+            **proxied,
             "tls_ms": timings.tls_ms,
             "first_byte_ms": timings.first_byte_ms,
             "total_ms": timings.total_ms,

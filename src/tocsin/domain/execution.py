@@ -74,6 +74,7 @@ class Timings:
 
     dns_ms: float | None = None
     connect_ms: float | None = None
+    proxy_ms: float | None = None
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None

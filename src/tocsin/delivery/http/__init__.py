@@ -2,11 +2,11 @@
 
 ::
 
-    client ──► pool ──► connect ──► resolve, guard, tls      open a connection
+    client ──► pool ──► connect ──► resolve, guard, tunnel, tls   open a connection
        │
-       ├─────► url, wire, redirect                           what is sent, and where
-       ├─────► connection ──► answer ──► excerpt, outcome    what comes back
-       └─────► express                                      a call without a task
+       ├─────► url, wire, redirect                                what is sent, and where
+       ├─────► connection ──► answer ──► excerpt, outcome         what comes back
+       └─────► express                                              a call without a task
 
 Why it is our own: docs/adr/0002-own-http-client.md.
 """

@@ -11,7 +11,8 @@ MAX_BARREN_BYTES = 65_536
 chunk extensions and trailers."""
 MAX_HEADERS = 100
 
-_TLS_ALERT = b"\x15\x03"
+TLS_ALERT = b"\x15\x03"
+"""How a peer begins that was spoken to in plain text and expected TLS."""
 
 
 class AnswerReader:
@@ -115,7 +116,7 @@ class AnswerReader:
             return cause
         if self.status == 101:
             return CallFailed("protocol", "the answer switches to another protocol, unasked")
-        if not self.status and data.startswith(_TLS_ALERT):
+        if not self.status and data.startswith(TLS_ALERT):
             return CallFailed("protocol", "the peer speaks TLS there; call it with https://")
         return CallFailed("protocol", f"the answer is not valid HTTP/1.1 ({error})")
 

@@ -27,6 +27,7 @@ from tocsin.delivery.http.tls import ResumingContext, system_context
 from tocsin.delivery.http.trace import Trace
 from tocsin.delivery.http.url import Url, parse_url
 from tocsin.delivery.http.wire import Head, RequestWriter, end
+from tocsin.domain.proxy import ProxyRules
 
 HEADS_KEPT = 4_096
 """How many starts of requests are kept for the next call that begins like one of them."""
@@ -35,7 +36,7 @@ HEADS_KEPT = 4_096
 class HttpClient:
     """Makes HTTP/1.1 calls over pooled connections.
 
-    One per event loop.  Proxies, HTTP/2 and content encodings are not spoken.
+    One per event loop.  HTTP/2 and content encodings are not spoken.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class HttpClient:
         idle_timeout: float = 15.0,
         max_age: float = 300.0,
         user_agent: str = "tocsin",
+        proxies: ProxyRules | None = None,
     ) -> None:
         """Make a client; it opens nothing yet.
 
-        Times are in seconds.  ``connect_timeout`` bounds name, TCP and TLS together; above
+        Times are in seconds.  ``connect_timeout`` bounds name, TCP, tunnel and TLS together; above
         ``max_connections_per_origin`` calls wait for one; ``max_idle`` is over all origins; a
         connection is not used for longer than ``max_age``, so that a name's new address is found.
         ``tls_context`` replaces the system's trust (`tls.ResumingContext` resumes sessions).
@@ -70,6 +72,8 @@ class HttpClient:
             tls=self._tls,
             timeout=connect_timeout,
             deadlines=self._deadlines,
+            proxies=proxies or ProxyRules(),
+            user_agent=user_agent,
         )
         self._pool = Pool(
             per_origin=max_connections_per_origin,

@@ -1,4 +1,4 @@
-"""Opening a connection: the name, the guard, TCP, TLS."""
+"""Opening a connection: the name, the guard, TCP, perhaps a proxy's tunnel, TLS."""
 
 import asyncio
 import errno
@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from time import perf_counter
+from typing import TypeAlias
 
 from tocsin.delivery.http.connection import Connection, Owner
 from tocsin.delivery.http.deadline import Deadlines
@@ -15,7 +16,13 @@ from tocsin.delivery.http.message import CallFailed, DeadlinePassed
 from tocsin.delivery.http.resolve import Resolver
 from tocsin.delivery.http.tls import ResumingContext, explain
 from tocsin.delivery.http.trace import Trace
+from tocsin.delivery.http.tunnel import open_tunnel
 from tocsin.delivery.http.url import Url
+from tocsin.domain.proxy import Proxy, ProxyRules, address_of
+
+Place: TypeAlias = Url | Proxy
+"""Whose address is connected to."""
+Opened: TypeAlias = tuple[asyncio.Transport, Connection]
 
 _HEAD_START = 0.25
 """Seconds after which the next address is tried beside the one before (RFC 8305, section 5)."""
@@ -32,9 +39,13 @@ class Dialer:
         tls: ssl.SSLContext,
         timeout: float,
         deadlines: Deadlines,
+        proxies: ProxyRules,
+        user_agent: str,
     ) -> None:
-        """``timeout`` is in seconds, for all of it: name, TCP and TLS."""
+        """``timeout`` is in seconds, for all of it: name, TCP, tunnel and TLS."""
         self._guard = guard
+        self._proxies = proxies
+        self._user_agent = user_agent
         self._resolver = resolver
         self._tls = tls
         self._timeout = timeout
@@ -64,13 +75,26 @@ class Dialer:
         self._under_way.add(scope)
         try:
             async with scope:
-                addresses = self._allowed(url, await self._addresses(url, trace))
+                proxy = self._proxies.of(url.host, url.port)
+                if proxy is None:
+                    addresses = self._allowed(url, await self._addresses(url, trace))
+                else:
+                    self._check_unresolved(url)
+                    addresses = await self._addresses(proxy, trace)
+                place = proxy or url
                 began = perf_counter()
-                trace.phase = f"connecting to {url.place} ({', '.join(addresses)})"
+                trace.phase = f"connecting to {place.place} ({', '.join(addresses)})"
                 try:
-                    connection = await self._first_of(loop, url, addresses, owner)
+                    transport, connection = await self._first_of(url, proxy, addresses, owner)
                 finally:
                     trace.connect = (trace.connect or 0.0) + perf_counter() - began
+                if proxy is not None:
+                    began = perf_counter()
+                    trace.phase = f"waiting for {proxy.place} to connect to {url.place}"
+                    try:
+                        await open_tunnel(transport, connection, url, proxy, self._user_agent)
+                    finally:
+                        trace.proxy = (trace.proxy or 0.0) + perf_counter() - began
                 if url.tls:
                     began = perf_counter()
                     trace.phase = f"connected to {url.place}, in the TLS handshake"
@@ -104,20 +128,30 @@ class Dialer:
             self._none_left = loop.create_future()
             await self._none_left
 
-    async def _addresses(self, url: Url, trace: Trace) -> Sequence[str]:
-        if url.literal:
-            return (url.host,)
-        trace.phase = f"resolving {url.host}"
+    async def _addresses(self, place: Place, trace: Trace) -> Sequence[str]:
+        if place.literal:
+            return (place.host,)
+        trace.phase = f"resolving {place.host}"
         began = perf_counter()
         try:
-            addresses = await self._resolver.resolve(url.host)
+            addresses = await self._resolver.resolve(place.host)
         except (OSError, UnicodeError) as error:
-            raise CallFailed("dns", _why_unresolved(url.host, error)) from None
+            raise CallFailed("dns", _why_unresolved(place, error)) from None
         finally:
             trace.dns = (trace.dns or 0.0) + perf_counter() - began
         if not addresses:
-            raise CallFailed("dns", f"the name {url.host} has no addresses")
+            raise CallFailed("dns", f"the name {place.host} has no addresses")
         return addresses
+
+    def _check_unresolved(self, url: Url) -> None:
+        """Ask the guard about a target that a proxy connects to: about its name, or its address.
+
+        The proxy itself is the operator's choice, and nothing that a job could lead to.
+        """
+        address = _address_beyond(url)
+        rule = self._guard.check(url.host, url.port, address)
+        if rule is not None:
+            raise CallFailed("blocked", blocked_call(url, address, rule))
 
     def _allowed(self, url: Url, addresses: Sequence[str]) -> Sequence[str]:
         """Drop the addresses that the guard forbids; what remains is what is connected to."""
@@ -134,33 +168,35 @@ class Dialer:
         return allowed
 
     async def _first_of(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        url: Url,
-        addresses: Sequence[str],
-        owner: Owner,
-    ) -> Connection:
+        self, url: Url, proxy: Proxy | None, addresses: Sequence[str], owner: Owner
+    ) -> Opened:
         """Connect to the addresses in order, each with a head start; the first to answer wins."""
+        loop = asyncio.get_running_loop()
+        place = proxy or url
 
-        async def connect(address: str) -> Connection:
-            connection = Connection(loop, url, address, self._deadlines, owner)
+        async def connect(address: str) -> Opened:
+            beyond = address if proxy is None else _address_beyond(url)
+            connection = Connection(loop, url, beyond, self._deadlines, owner)
+            if proxy is not None:
+                connection.place = f"{url.place} (through {proxy.place})"
             try:
-                await loop.create_connection(lambda: connection, address, url.port)
+                transport, _ = await loop.create_connection(lambda: connection, address, place.port)
             except BaseException:
                 connection.drop()
                 raise
-            return connection
+            return transport, connection
 
         if len(addresses) == 1:
             try:
                 return await connect(addresses[0])
             except OSError as error:
-                raise CallFailed("connection", _why_refused(url, [(addresses[0], error)])) from None
+                failure = _why_refused(place, [(addresses[0], error)])
+                raise CallFailed("connection", failure) from None
 
         waiting = list(addresses)
-        under_way: dict[asyncio.Task[Connection], str] = {}
+        under_way: dict[asyncio.Task[Opened], str] = {}
         failed: list[tuple[str, OSError]] = []
-        won: asyncio.Task[Connection] | None = None
+        won: asyncio.Task[Opened] | None = None
         try:
             while won is None:
                 if waiting:
@@ -180,7 +216,7 @@ class Dialer:
                     else:
                         raise broken
                 if not under_way and not waiting:
-                    raise CallFailed("connection", _why_refused(url, failed))
+                    raise CallFailed("connection", _why_refused(place, failed))
             return won.result()
         finally:
             for task in under_way:
@@ -195,32 +231,39 @@ class Dialer:
         except ssl.SSLError as error:
             if isinstance(self._tls, ResumingContext):
                 self._tls.forget(name)
-            raise CallFailed("tls", explain(error, url.place)) from None
+            raise CallFailed("tls", explain(error, connection.place)) from None
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno else "closed by the peer"
             raise CallFailed(
-                "connection", f"the connection to {url.place} ended in the TLS handshake: {why}"
+                "connection",
+                f"the connection to {connection.place} ended in the TLS handshake: {why}",
             ) from None
 
 
 def blocked_call(url: Url, address: str, rule: str) -> str:
     """Say that the guard forbids a call."""
-    at = "" if url.literal else f" ({address})"
+    at = "" if url.literal or not address else f" ({address})"
     return f"the call to {url.place}{at} is blocked: {rule}"
 
 
-def _let_go(late: asyncio.Task[Connection]) -> None:
+def _address_beyond(url: Url) -> str:
+    """The address that a proxy is asked to connect to; empty for a name, which it resolves."""
+    address = address_of(url.host)
+    return "" if address is None else str(address)
+
+
+def _let_go(late: asyncio.Task[Opened]) -> None:
     """Close what was connected after the race was over."""
     if not late.cancelled() and late.exception() is None:
-        late.result().abort()
+        late.result()[1].abort()
 
 
-def _why_refused(url: Url, failed: Sequence[tuple[str, OSError]]) -> str:
+def _why_refused(place: Place, failed: Sequence[tuple[str, OSError]]) -> str:
     reasons = "; ".join(
-        f"{_in_words(error)}" + ("" if url.literal else f" ({address})")
+        f"{_in_words(error)}" + ("" if place.literal else f" ({address})")
         for address, error in failed
     )
-    return f"cannot connect to {url.place}: {reasons}"
+    return f"cannot connect to {place.place}: {reasons}"
 
 
 def _in_words(error: OSError) -> str:
@@ -234,10 +277,15 @@ def _in_words(error: OSError) -> str:
     return os.strerror(number).lower() if number else type(error).__name__
 
 
-def _why_unresolved(host: str, error: Exception) -> str:
+def _why_unresolved(place: Place, error: Exception) -> str:
+    host = place.host
+    if isinstance(place, Proxy):
+        name, remedy = f"the name of the proxy, {host},", "check TOCSIN_PROXY"
+    else:
+        name, remedy = f"the name {host}", "check the URL's spelling"
     if isinstance(error, socket.gaierror):
         if error.errno in {socket.EAI_NONAME, socket.EAI_NODATA}:
-            return f"the name {host} does not exist; check the URL's spelling"
+            return f"{name} does not exist; {remedy}"
         if error.errno == socket.EAI_AGAIN:
-            return f"the name {host} cannot be resolved now: the name server does not answer"
-    return f"the name {host} cannot be resolved: {str(error) or type(error).__name__}"
+            return f"{name} cannot be resolved now: the name server does not answer"
+    return f"{name} cannot be resolved: {str(error) or type(error).__name__}"

@@ -9,6 +9,10 @@ class Guard(Protocol):
     It is asked with the resolved address right before the connect, and the connection goes to that
     very address; again on every redirect, and each time a pooled connection is used, so that a
     changed rule holds at once.  It runs on the event loop: no I/O.
+
+    Where a proxy connects, and resolves the name, there is no address to ask about: ``address`` is
+    then empty, and only host and port can be judged.  A host that spells an address is given as
+    one then too.
     """
 
     def check(self, host: str, port: int, address: str) -> str | None:

@@ -90,12 +90,15 @@ class Sending(NamedTuple):
 class Timings:
     """How long each phase took, in milliseconds; ``None`` for a phase that did not happen.
 
-    With redirects or a retry on a new connection, ``dns``, ``connect`` and ``tls`` are sums.
+    With redirects or a retry on a new connection, ``dns``, ``connect``, ``proxy`` and ``tls`` are
+    sums.  Through a proxy ``dns`` and ``connect`` are about the proxy, and ``proxy`` is the wait
+    until it has connected to the target.
     ``first_byte`` is the wait from the request's write to the first byte of the last answer.
     """
 
     dns_ms: float | None = None
     connect_ms: float | None = None
+    proxy_ms: float | None = None
     tls_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float

@@ -75,6 +75,7 @@ def outcome_of(
         timings=Timings(
             dns_ms=_ms(trace.dns),
             connect_ms=_ms(trace.connect),
+            proxy_ms=_ms(trace.proxy),
             tls_ms=_ms(trace.tls),
             first_byte_ms=first_byte,
             total_ms=total,

@@ -9,12 +9,23 @@ from tocsin.delivery.http.connection import Connection
 class Trace:
     """Durations in seconds, ``None`` until the phase happens; instants by ``perf_counter``."""
 
-    __slots__ = ("began", "connect", "dns", "phase", "reader", "tls", "written", "written_at")
+    __slots__ = (
+        "began",
+        "connect",
+        "dns",
+        "phase",
+        "proxy",
+        "reader",
+        "tls",
+        "written",
+        "written_at",
+    )
 
     def __init__(self) -> None:
         self.began = perf_counter()
         self.dns: float | None = None
         self.connect: float | None = None
+        self.proxy: float | None = None
         self.tls: float | None = None
         self.phase = ""
         """What opening a connection is busy with, for the message of a timeout."""
