@@ -1,14 +1,20 @@
 """Which connection a call gets, and what becomes of it."""
 
 import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hostile_server import (
     OK,
     Peer,
+    Script,
     answered,
     answering,
     calling,
+    certified,
     failed,
     holding,
     on_both_loops,
@@ -193,23 +199,122 @@ async def dying_by_reset(peer: Peer) -> None:
     peer.reset()
 
 
+class Leaving:
+    """A server that closes its connections at the very moment in which a test says so.
+
+    An asyncio server closes some turns of the loop later, when the client has heard of it.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(5)
+        self._tls = tls
+        self._served: list[socket.socket] = []
+        port = self._listening.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
+        self.connections = 0
+        self.requests = 0
+
+    async def serve(self, answers: Sequence[bytes]) -> None:
+        """Accept a connection, and answer so many requests."""
+        await asyncio.to_thread(self._serve, answers)
+
+    def _serve(self, answers: Sequence[bytes]) -> None:
+        sock, _ = self._listening.accept()
+        self.connections += 1
+        sock.settimeout(5)
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True)
+        self._served.append(sock)
+        for answer in answers:
+            head = b""
+            while not head.endswith(b"\r\n\r\n{}"):
+                data = sock.recv(65536)
+                assert data
+                head += data
+            self.requests += 1
+            sock.sendall(answer)
+
+    def leave(self) -> None:
+        """Close what is open, now; over TLS with a goodbye, as servers do."""
+        for sock in self._served:
+            if isinstance(sock, ssl.SSLSocket):
+                with suppress(OSError):  # it does not wait for the client's goodbye
+                    sock.settimeout(0)
+                    sock.unwrap()
+            sock.close()
+
+    def __enter__(self) -> "Leaving":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+        self._listening.close()
+
+
+@pytest.mark.parametrize("padding", [0, 50_000])
+@pytest.mark.parametrize("tls", [False, True])
+@on_both_loops
+async def test_a_request_that_a_stale_connection_did_not_take_is_sent_once_more(
+    tls: bool, padding: int
+) -> None:
+    with Leaving(tls=certified("127.0.0.1") if tls else None) as server:
+        async with calling() as client:
+            serving_one = asyncio.create_task(server.serve([OK]))
+            answered(await client.call(request(server.url)))
+            await serving_one
+            # The client has no turn to hear of the end before it writes.
+            server.leave()
+            body = b"x" * padding + b"\r\n\r\n{}"
+            call = asyncio.create_task(client.call(request(server.url, body=body)))
+            await server.serve([OK])
+            outcome = answered(await call)
+            assert outcome.timings.connect_ms is not None
+            assert (server.connections, server.requests) == (2, 2)
+
+
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("death", [dying, dying_by_reset])
 @on_both_loops
-async def test_a_stale_connection_is_replaced_once(death: object) -> None:
-    async with serving(death, polite) as server, calling() as client:  # type: ignore[arg-type]
+async def test_a_request_that_the_peer_may_have_processed_is_not_sent_again(
+    death: Script, tls: bool
+) -> None:
+    context = certified("127.0.0.1") if tls else None
+    async with serving(death, polite, tls=context) as server, calling() as client:
         answered(await client.call(request(server.url("/1"))))
-        outcome = answered(await client.call(request(server.url("/2"))))
-        assert outcome.timings.connect_ms is not None
-        assert server.connections == 2
+        outcome = await client.call(request(server.url("/2")))
+        failed(outcome, "connection", "before it answered", written=True)
+        assert server.connections == 1
+
+
+@on_both_loops
+async def test_nor_is_one_of_which_a_part_arrived() -> None:
+    async def partial(peer: Peer) -> None:
+        await peer.request()
+        peer.send(OK)
+        await peer.head()  # of a body too long for the buffers on the way
+
+    async with serving(partial, polite) as server, calling() as client:
+        answered(await client.call(request(server.url())))
+        outcome = await client.call(request(server.url(), body=b"x" * 30_000_000))
+        failed(outcome, "connection", "before it answered", written=True)
+        assert server.connections == 1
 
 
 @on_both_loops
 async def test_a_stale_connection_is_replaced_only_once() -> None:
-    async with serving(dying, answering(b"")) as server, calling() as client:
-        answered(await client.call(request(server.url())))
-        outcome = await client.call(request(server.url()))
-        failed(outcome, "connection", "before it answered", written=True)
-        assert server.connections == 2
+    """The second one has not been idle: whatever becomes of it, that is the outcome."""
+    with Leaving() as server:
+        async with calling() as client:
+            serving_one = asyncio.create_task(server.serve([OK]))
+            answered(await client.call(request(server.url)))
+            await serving_one
+            server.leave()
+            call = asyncio.create_task(client.call(request(server.url)))
+            await server.serve([b""])
+            server.leave()
+            failed(await call, "connection", "before it answered", written=True)
+            assert server.connections == 2
 
 
 @on_both_loops

@@ -7,9 +7,10 @@ import ssl
 from time import monotonic
 from typing import Protocol, cast
 
+from tocsin.delivery.http.acknowledged import unacknowledged
 from tocsin.delivery.http.answer import AnswerReader
 from tocsin.delivery.http.deadline import Deadlines, Expiring
-from tocsin.delivery.http.message import CallFailed, DeadlinePassed, Sending
+from tocsin.delivery.http.message import CallFailed, DeadlinePassed, Sending, Unreached
 from tocsin.delivery.http.url import Url
 
 _JOIN_UP_TO = 65_536  # above this a second write is cheaper than copying the body
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_deadlines",
         "_due",
+        "_length",
         "_loop",
         "_owner",
         "_plain",
@@ -91,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._plain: asyncio.Transport | None = None  # below TLS, where there is TLS
         self._waiter: Waiter | None = None
         self._due: set[Expiring] | None = None
+        self._length = 0  # of the last request, in bytes
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """Begin TLS; raises `OSError` (as `ssl.SSLError`), and then it is closed."""
@@ -119,6 +122,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None  # noqa: S101 - not lost
         body = sending.body
+        self._length = len(sending.head) + len(body)
         if len(body) <= _JOIN_UP_TO:
             transport.write(sending.head + body)
         else:
@@ -219,8 +223,22 @@ class Connection(asyncio.Protocol):
             return
         if exc is None and self.reader.end():
             self._finish(waiter)
+        elif exc is None and self._unreached():
+            self._fail(Unreached(self._why_ended(exc)))
         else:
             self._fail(CallFailed("connection", self._why_ended(exc)))
+
+    def _unreached(self) -> bool:
+        """Whether the peer closed without having received a byte of the request.
+
+        Only where that is certain.  A TLS record in which a part of the request has been received
+        cannot be read, and its overhead is all that the count may be short of.
+        """
+        if self.reader.first_byte_at:
+            return False
+        transport = self._plain or self._transport
+        sock = None if transport is None else transport.get_extra_info("socket")
+        return sock is not None and unacknowledged(sock) + self._unsent() >= self._length
 
     def _why_ended(self, exc: Exception | None) -> str:
         reader = self.reader

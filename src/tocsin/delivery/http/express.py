@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tocsin.delivery.http.connection import Connection
-from tocsin.delivery.http.message import CallFailed, HttpOutcome, Sending
+from tocsin.delivery.http.message import CallFailed, HttpOutcome, Sending, Unreached
 from tocsin.delivery.http.outcome import failed, outcome_of
 from tocsin.delivery.http.pool import Pool
 from tocsin.delivery.http.trace import Trace
@@ -90,11 +90,9 @@ class Express:
 
 
 def stale(connection: Connection, failure: CallFailed) -> bool:
-    """Whether the peer closed an idle connection while the request was on its way.
+    """Whether the peer closed an idle connection while the request was on its way to it.
 
-    The request is sent once more then; to a peer that died over it, that is one delivery too many,
-    which at-least-once allows.
+    The request is sent once more then.  Where the peer may have got it, that is the job's affair,
+    whose retries say what is to be done.
     """
-    return (
-        connection.used > 1 and failure.kind == "connection" and not connection.reader.first_byte_at
-    )
+    return connection.used > 1 and isinstance(failure, Unreached)

@@ -138,6 +138,13 @@ class CallFailed(Exception):
         self.reason = reason
 
 
+class Unreached(CallFailed):
+    """The peer closed the connection before anything of the request had reached it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("connection", reason)
+
+
 class DeadlinePassed(CallFailed):
     """The call's own deadline passed; ``reason`` says in which phase."""
 
