@@ -1,7 +1,12 @@
 """TLS: whom the client believes, and what it says when it does not."""
 
 import asyncio
+import socket
 import ssl
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
@@ -128,6 +133,103 @@ async def test_an_alert(alert: int, words: str) -> None:
     async with serving(alerting) as server, calling() as client:
         outcome = await client.call(request(f"https://127.0.0.1:{server.port}/"))
         failed(outcome, "tls", words, str(server.port), written=False)
+
+
+def refusing(context: ssl.SSLContext, listening: socket.socket) -> None:
+    """Serve a connection by OpenSSL as other servers do: asyncio's servers send no alerts."""
+    sock, _ = listening.accept()
+    with sock, suppress(OSError):
+        context.wrap_socket(sock, server_side=True).close()
+
+
+def only(low: ssl.TLSVersion, high: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("127.0.0.1").configure_cert(context)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.set_ciphers("ALL:@SECLEVEL=0")  # else it would not even offer the old ones
+        context.minimum_version, context.maximum_version = low, high
+    return context
+
+
+def demanding(version: ssl.TLSVersion) -> ssl.SSLContext:
+    """Wants to see the client's certificate."""
+    context = only(version, version)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority().configure_trust(context)
+    return context
+
+
+def with_one_old_cipher() -> ssl.SSLContext:
+    context = only(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("context", "words", "written"),
+    [
+        (
+            lambda: only(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1),
+            "neither TLS 1.2 nor 1.3",
+            False,
+        ),
+        (with_one_old_cipher, "no cipher in common", False),
+        (lambda: demanding(ssl.TLSVersion.TLSv1_2), "demands a client certificate", False),
+        # The handshake is over for the client when the server objects, and the request is sent.
+        (lambda: demanding(ssl.TLSVersion.TLSv1_3), "demands a client certificate", True),
+    ],
+)
+@on_both_loops
+async def test_a_server_that_wants_what_the_client_does_not_have(
+    context: Callable[[], ssl.SSLContext], words: str, written: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving_one = asyncio.create_task(asyncio.to_thread(refusing, context(), listening))
+        async with calling() as client:
+            port = listening.getsockname()[1]
+            outcome = await client.call(request(f"https://127.0.0.1:{port}/"))
+            failed(outcome, "tls", f"127.0.0.1:{port}", words, written=written)
+            assert outcome.status is None
+        await serving_one
+
+
+@on_both_loops
+async def test_a_certificate_that_is_not_valid_yet() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    later = datetime.now(UTC) + timedelta(days=2)
+    authority().issue_cert(
+        "127.0.0.1", not_before=later, not_after=later + timedelta(days=1)
+    ).configure_cert(context)
+    async with serving(tls=context) as server, calling() as client:
+        outcome = await client.call(request(server.url()))
+        failed(outcome, "tls", "not yet valid", "check the clocks", written=False)
+
+
+@pytest.mark.parametrize("record", [b"\x17\x03\x03\x00\x20" + b"x" * 32, b"plain text", b"\x00"])
+@on_both_loops
+async def test_garbage_where_tls_records_are_due(record: bytes) -> None:
+    """A peer, or somebody between, that writes past the encryption."""
+
+    def wrapping(listening: socket.socket) -> None:
+        sock, _ = listening.accept()
+        copy = sock.dup()
+        with copy, certified("127.0.0.1").wrap_socket(sock, server_side=True) as tls:
+            tls.recv(100)
+            copy.sendall(record * 3)
+            copy.shutdown(socket.SHUT_WR)
+            while copy.recv(100):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving_one = asyncio.create_task(asyncio.to_thread(wrapping, listening))
+        async with calling() as client:
+            port = listening.getsockname()[1]
+            outcome = await client.call(request(f"https://127.0.0.1:{port}/"))
+            assert outcome.error_kind in {"tls", "connection"}
+            assert (outcome.status, outcome.excerpt) == (None, "")
+            assert f"127.0.0.1:{port}" in str(outcome.error)
+        await serving_one
 
 
 @on_both_loops

@@ -10,7 +10,14 @@ from typing import Protocol, cast
 from tocsin.delivery.http.acknowledged import unacknowledged
 from tocsin.delivery.http.answer import AnswerReader
 from tocsin.delivery.http.deadline import Deadlines, Expiring
-from tocsin.delivery.http.message import CallFailed, DeadlinePassed, Sending, Unreached
+from tocsin.delivery.http.message import (
+    CallFailed,
+    DeadlinePassed,
+    FailureKind,
+    Sending,
+    Unreached,
+)
+from tocsin.delivery.http.tls import broken
 from tocsin.delivery.http.url import Url
 
 _JOIN_UP_TO = 65_536  # above this a second write is cheaper than copying the body
@@ -226,7 +233,9 @@ class Connection(asyncio.Protocol):
         elif exc is None and self._unreached():
             self._fail(Unreached(self._why_ended(exc)))
         else:
-            self._fail(CallFailed("connection", self._why_ended(exc)))
+            # With TLS 1.3 a peer that demands a client certificate says so after the handshake.
+            kind: FailureKind = "tls" if isinstance(exc, ssl.SSLError) else "connection"
+            self._fail(CallFailed(kind, self._why_ended(exc)))
 
     def _unreached(self) -> bool:
         """Whether the peer closed without having received a byte of the request.
@@ -244,9 +253,11 @@ class Connection(asyncio.Protocol):
         reader = self.reader
         if exc is None:
             how = "the peer closed the connection"
+        elif isinstance(exc, ssl.SSLError):
+            how = f"TLS failed ({broken(exc)})"
         elif isinstance(exc, OSError) and exc.errno in {errno.ECONNRESET, errno.EPIPE}:
             how = "the peer reset the connection"
-        elif isinstance(exc, OSError) and exc.errno and not isinstance(exc, ssl.SSLError):
+        elif isinstance(exc, OSError) and exc.errno:
             how = f"the connection broke ({os.strerror(exc.errno)})"
         else:
             how = f"the connection broke ({type(exc).__name__})"

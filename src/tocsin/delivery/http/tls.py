@@ -15,6 +15,13 @@ _REMEDIES = {
     _UNKNOWN_ISSUER: "add its authority to the system's trust store, or serve the whole chain",
 }
 
+_ALERTS = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no cipher in common, or it demands a client certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it demands a client certificate, and there is none",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks neither TLS 1.2 nor 1.3",
+    "UNSUPPORTED_PROTOCOL": "it speaks neither TLS 1.2 nor 1.3",
+}
+
 
 class ResumingContext(ssl.SSLContext):
     """A client's TLS context that offers the last session of a host when it is called again.
@@ -85,8 +92,14 @@ def explain(error: ssl.SSLError, place: str) -> str:
         what = f"the certificate of {place} is not accepted: {error.verify_message.rstrip('.')}"
         remedy = _REMEDIES.get(error.verify_code)
         return f"{what}; {remedy}" if remedy else what
-    reason: Any = error.reason
-    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}:
+    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}:
         return f"{place} does not speak TLS; call it with http://, or at its TLS port"
+    return f"the TLS handshake with {place} failed: {broken(error)}"
+
+
+def broken(error: ssl.SSLError) -> str:
+    """Say in words what OpenSSL or the peer complained of."""
+    reason: Any = error.reason
     words = str(reason or type(error).__name__).lower().replace("_", " ")
-    return f"the TLS handshake with {place} failed: {words}"
+    meaning = _ALERTS.get(reason)
+    return f"{words}; {meaning}" if meaning else words
