@@ -6,6 +6,7 @@ import pytest
 from hostile_server import (
     OK,
     Peer,
+    Script,
     answered,
     answering,
     calling,
@@ -222,6 +223,132 @@ async def until_read(calls: "asyncio.Task[object]", told: asyncio.Event) -> None
         await asyncio.sleep(0.001)
         assert not calls.done()
     told.set()
+
+
+def forever(*, first: bytes, then: bytes) -> Script:
+    """Answer without end, as fast as it is taken."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(first)
+        while True:
+            peer.send(then)
+            await peer.drain()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "status"),
+    [
+        (HEAD, b"X-Filler: " + b"x" * 1000 + b"\r\n", None),
+        (HEAD, b"X: y\r\n" * 100, None),
+        (HEAD + b"X: ", b"x" * 1000, None),
+        (HEAD + b"x", b"x" * 1000, None),
+        (b"HTTP/1.1 200 ", b"O" * 1000, None),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", None),
+        (b"", b"\r\n" * 500, None),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 1000, 200),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 100, 200),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0" * 1000, 200),
+    ],
+)
+@on_both_loops
+async def test_what_never_comes_to_a_body_or_an_end(
+    first: bytes, then: bytes, status: int | None
+) -> None:
+    async with serving(forever(first=first, then=then)) as server, calling() as client:
+        outcome = await client.call(request(server.url(), timeout=5.0))
+        failed(outcome, "protocol", f"127.0.0.1:{server.port}", written=True)
+        assert outcome.status == status
+        await server.closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (HEAD + b"\r\n", b"x" * 4096),
+        (HEAD + b"Content-Length: 9000000000\r\n\r\n", b"x" * 4096),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 500),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", b"x" * 4096),
+    ],
+)
+@on_both_loops
+async def test_no_framing_makes_more_be_read_than_the_bound(head: bytes, piece: bytes) -> None:
+    async with serving(forever(first=head, then=piece)) as server, calling() as client:
+        outcome = await client.call(request(server.url(), max_body=50_000, excerpt=10))
+        failed(outcome, "too_large", "50000 bytes", written=True)
+        assert (outcome.status, outcome.excerpt, outcome.truncated) == (200, "x" * 10, True)
+        await server.closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (HEAD + b"Content-Length: 10\r\n\r\nabc", "after 3 of 10 bytes"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", "after 3 bytes"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "after 3 bytes"),
+        (HEAD, "header section"),
+        (b"", "before it answered"),
+    ],
+)
+@on_both_loops
+async def test_a_half_closed_socket_is_not_waited_on(answer: bytes, words: str) -> None:
+    """The peer has said its last byte, and would go on listening."""
+
+    async def half_closing(peer: Peer) -> None:
+        await peer.request()
+        peer.send(answer)
+        peer.half_close()
+        await peer.gone()
+
+    async with serving(half_closing) as server, calling() as client:
+        outcome = await client.call(request(server.url(), timeout=5.0))
+        failed(outcome, "connection", "closed the connection", words, written=True)
+        await server.closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "status"),
+    [
+        # More than the length says: the answer counts, the connection does not.
+        (HEAD + b"Content-Length: 2\r\n\r\nok-and-more", None, 200),
+        (HEAD + b"Content-Length: 0\r\n\r\nmore", None, 200),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nokmore\r\n", "protocol", 200),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", "protocol", None),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", "protocol", None),
+        (HEAD + b"Content-Length: +2\r\n\r\nok", "protocol", None),
+        (HEAD + b"Content-Length: 0x2\r\n\r\nok", "protocol", None),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+            "protocol",
+            None,
+        ),
+    ],
+)
+@on_both_loops
+async def test_lengths_that_lie(answer: bytes, kind: str | None, status: int | None) -> None:
+    async with serving(answering(answer)) as server, calling() as client:
+        outcome = await client.call(request(server.url()))
+        assert (outcome.error_kind, outcome.status) == (kind, status), outcome.error
+        assert client.idle_connections == 0
+
+
+@on_both_loops
+async def test_a_drip_of_a_body_does_not_move_the_deadline() -> None:
+    async def dripping(peer: Peer) -> None:
+        await peer.request()
+        peer.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        while True:
+            peer.send(b"1\r\nx\r\n")
+            await peer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(dripping) as server, calling() as client:
+        outcome = await client.call(request(server.url(), timeout=0.2))
+        failed(outcome, "timeout", "no answer within 0.2s", "answer 200 began", written=True)
+        assert outcome.status == 200
+        await server.closed.wait()
 
 
 @on_both_loops

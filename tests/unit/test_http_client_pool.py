@@ -69,6 +69,29 @@ async def test_above_the_limit_calls_wait_for_a_connection_in_order() -> None:
 
 
 @on_both_loops
+async def test_a_request_is_written_only_when_the_answer_before_it_is_whole() -> None:
+    """No pipelining: neither behind an answer under way nor behind one that has begun."""
+    early = []
+
+    async def slow(peer: Peer) -> None:
+        while await peer.request():
+            peer.send(OK[:10])
+            more = asyncio.create_task(peer.some())
+            await asyncio.wait({more}, timeout=0.05)
+            early.append(more.done())
+            more.cancel()
+            await asyncio.wait({more})
+            peer.send(OK[10:])
+
+    async with serving(slow) as server, calling(max_connections_per_origin=1) as client:
+        calls = (client.call(request(server.url(f"/{number}"))) for number in range(3))
+        for outcome in await asyncio.gather(*calls):
+            answered(outcome)
+        assert [seen.target for seen in server.seen] == ["/0", "/1", "/2"]
+        assert (server.connections, early) == (1, [False] * 3)
+
+
+@on_both_loops
 async def test_a_place_is_passed_on_when_its_connection_dies() -> None:
     async with (
         serving(answering(OK)) as server,  # closes after each answer
