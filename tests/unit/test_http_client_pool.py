@@ -270,9 +270,13 @@ class Leaving:
     def __enter__(self) -> "Leaving":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave, and take no more connections."""
         self.leave()
         self._listening.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @pytest.mark.parametrize("padding", [0, 50_000])
