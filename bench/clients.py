@@ -98,22 +98,6 @@ async def _aiohttp(url: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def _niquests(url: str) -> AsyncIterator[Call]:
-    import niquests
-
-    async with niquests.AsyncSession(
-        pool_maxsize=CONCURRENCY, disable_http2=True, disable_http3=True
-    ) as session:
-        session.trust_env = False
-
-        async def call() -> int:
-            response = await session.post(url, headers=HEADERS, data=CALL_BODY, timeout=30)
-            return int(response.status_code)
-
-        yield call
-
-
-@contextlib.asynccontextmanager
 async def _httpx(url: str) -> AsyncIterator[Call]:
     import httpx
 
@@ -132,7 +116,6 @@ CLIENTS: dict[str, Callable[[str], contextlib.AbstractAsyncContextManager[Call]]
     "pyreqwest": _pyreqwest,
     "rnet": _rnet,
     "aiohttp": _aiohttp,
-    "niquests": _niquests,
     "httpx": _httpx,
 }
 
