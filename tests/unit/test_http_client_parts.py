@@ -380,6 +380,9 @@ def test_a_body_over_the_bound_is_too_large_and_its_start_is_kept() -> None:
     [
         (HEAD + b"\r\nabc", True),
         (HEAD + b"Transfer-Encoding: gzip\r\n\r\nabc", True),
+        (HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\nabc", True),
+        (HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", False),
+        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n5\r\nabc", False),
         (HEAD + b"Content-Length: 5\r\n\r\nabc", False),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", False),
         (HEAD + b"Content-Le", False),

@@ -103,11 +103,12 @@ class AnswerReader:
         """The peer has closed; true where that completes the answer (its body had no length)."""
         if self.status < 200 or self.complete:
             return self.complete
-        coding = self.header(b"transfer-encoding")
-        if coding is None:
+        # Several headers are one with commas; the last coding decides, as for the parser.
+        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        if not codings:
             self.complete = self.header(b"content-length") is None
         else:
-            self.complete = not coding.lower().rstrip().endswith(b"chunked")
+            self.complete = codings[-1].lower().rpartition(b",")[2].strip() != b"chunked"
         return self.complete
 
     def _failure(self, error: Exception, data: bytes) -> CallFailed:
