@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from tocsin.delivery.http.connection import Connection
 from tocsin.delivery.http.message import CallFailed, HttpOutcome, Sending, Unreached
 from tocsin.delivery.http.outcome import failed, outcome_of
 from tocsin.delivery.http.pool import Pool
 from tocsin.delivery.http.trace import Trace
+
+log = structlog.stdlib.get_logger("tocsin.delivery")
 
 
 class Express:
@@ -82,6 +86,11 @@ class Express:
             connection = await self._again(self._sending, self._trace)
         except CallFailed as failure:
             outcome = failed(self._trace, failure, self._sending.timeout)
+        except Exception as error:
+            # A bug of ours; what waits for the call must hear of its end all the same.
+            log.exception("call.broken", place=self._sending.url.place)
+            bug = CallFailed("protocol", f"the call could not be made ({type(error).__name__})")
+            outcome = failed(self._trace, bug, self._sending.timeout)
         else:
             outcome = outcome_of(self._trace)
             self._pool.release(connection)
