@@ -28,7 +28,7 @@ from tests.support.drive import by_overlap
 from tests.support.postgres import new_database
 from tocsin.domain.execution import Reason, State, closed
 from tocsin.domain.job import JobStatus, Overlap
-from tocsin.domain.planning import plan_fires
+from tocsin.domain.planning import plan_fires, timer_at
 from tocsin.domain.settle import void
 from tocsin.store.port import ExecutionQuery, JobQuery, JobSort
 from tocsin.store.postgres import database, partitions
@@ -237,6 +237,25 @@ def test_results_are_looked_for_in_the_days_of_their_ids(plans: Plans) -> None:
     with transaction(plans.conn, database.begin_write()):
         lines = raw(plans.conn).execute(looked, (array(ids),)).fetchall()
     assert {name(OLD) in line for (line,) in lines if " on " in line} == {True}
+
+
+def test_no_row_of_a_batch_is_compared_with_all_others(plans: Plans) -> None:
+    """PostgreSQL knows nothing of how many they are: it must join them by hashing all the same."""
+    rows = [execution(OLD_JOB, OLD + n, state=State.CLAIMED, owner="inc-a") for n in range(3)]
+    won = [closed(one, State.SUCCEEDED, None, NOW, attempts=(attempt(),)) for one in rows]
+    lost = [closed(one, State.FAILED, None, NOW) for one in rows]
+    timers = [timer_at(job(f"job-{n}").id, OLD_JOB.spec, NOW + n) for n in range(3)]
+
+    def work(conn: Connection) -> None:
+        STATEMENTS.store_results(conn, [Result("inc-a", 0, 1, one) for one in won])
+        STATEMENTS.store_results(conn, [Result("inc-a", 0, 1, one) for one in lost])
+        STATEMENTS.move_timers(conn, [(one, NOW) for one in timers])
+        STATEMENTS.end_timers(conn, [(one.job_id, NOW) for one in timers])
+
+    joins = [each for each in without_full_reads(plans.of(work)) if "Join Type" in each]
+    assert len(joins) == 4
+    for each in joins:
+        assert each["Node Type"] == "Hash Join", (each["Node Type"], each["sql"])
 
 
 def test_what_a_node_owns_is_found_by_owner(plans: Plans) -> None:

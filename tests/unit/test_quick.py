@@ -8,7 +8,7 @@ import pytest
 from tests.support.build import NOW, attempt, execution, job
 
 from tocsin.domain.execution import Execution, Reason, State, closed
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 
 
 @quick
@@ -82,6 +82,16 @@ def test_it_hashes_by_its_fields() -> None:
     of = job("a")
     assert hash(execution(of)) == hash(execution(of))
     assert len({execution(of), execution(of), execution(of, NOW + 1)}) == 2
+
+
+def test_a_maker_takes_all_fields_in_their_order() -> None:
+    made = maker(Quick)(1, "b", [3])
+    assert type(made) is Quick
+    assert made == Quick(must=1, may="b", made=[3])
+    with pytest.raises(FrozenInstanceError):
+        made.must = 2  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        maker(Quick)(1, "b")
 
 
 def test_misfits_are_refused() -> None:

@@ -2,8 +2,12 @@
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -40,11 +44,20 @@ from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.record import record
 from tocsin.store.sql.stats import stats
 from tocsin.store.sqlite import migrate
+from tocsin.store.sqlite.batches import Batch
 from tocsin.store.sqlite.engine import connect, transaction
+from tocsin.store.sqlite.queries import (
+    END_TIMERS,
+    MOVE_TIMERS,
+    STORE_RESULTS,
+    STORE_SUCCESSES,
+)
 from tocsin.store.sqlite.statements import SqliteStatements, raw
 
 STATEMENTS = SqliteStatements()
-SMALL = {"nodes", "counters", "tallies", "json_each", "alembic_version", "CONSTANT", "waiting"}
+SMALL = {
+    "nodes", "counters", "tallies", "json_each", "alembic_version", "CONSTANT", "waiting", "v",
+}  # fmt: skip
 """What may be read whole: small tables, lists of parameters, intermediate results."""
 
 OLD = job("old", id="019b7e00-0000-7000-8000-000000000001", tags=("few",))
@@ -100,7 +113,8 @@ def without_full_reads(lines: list[str]) -> list[str]:
     """The lines, after a check that no large table is read whole."""
     for line in lines:
         scanned = re.match(r"SCAN (\w+)( USING (COVERING )?INDEX (\w+))?", line)
-        if scanned is not None and scanned[1] not in SMALL:
+        is_small = line.endswith("CONSTANT ROWS") or (scanned is not None and scanned[1] in SMALL)
+        if scanned is not None and not is_small:
             by_index = scanned[4]
             # A partial index may be read whole, because it holds little.
             assert by_index is not None, line
@@ -147,6 +161,29 @@ def test_timers_and_retries_are_claimed_by_their_indexes(plans: Plans) -> None:
     )
     # Only the heads of queues are sorted, which are few.
     assert sum("TEMP B-TREE" in line for line in lines) <= 1, lines
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [MOVE_TIMERS, END_TIMERS, STORE_RESULTS, STORE_SUCCESSES],
+    ids=["move", "end", "results", "successes"],
+)
+@pytest.mark.parametrize("count", [1, 25, 300])
+def test_a_batch_goes_to_each_of_its_rows(empty: Path, statement: str, count: int) -> None:
+    lines: list[str] = []
+
+    class Explained:
+        def execute(self, text: str, values: tuple[object, ...]) -> Any:
+            rows = conn.execute(f"EXPLAIN QUERY PLAN {text}", values)
+            lines.extend(row[3] for row in rows)
+            return SimpleNamespace(rowcount=0)
+
+    with closing(sqlite3.connect(empty)) as conn:
+        row = (None,) * statement.count("?")
+        Batch(statement).run(Explained(), [row] * count)  # type: ignore[arg-type]
+    without_full_reads(lines)
+    assert not [line for line in lines if line.startswith("SCAN timers")], lines
+    assert any(line.startswith(("SEARCH timers", "SEARCH executions")) for line in lines), lines
 
 
 def test_busy_lanes_are_passed_over_within_the_indexes(plans: Plans) -> None:

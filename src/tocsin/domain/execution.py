@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 
 LOST_IN_A_ROW = 5
 """After so many lost attempts in a row an execution ends as failed/lost."""
@@ -26,7 +26,12 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing can follow."""
-        return self is not State.PENDING and self is not State.CLAIMED
+        return self is not _PENDING and self is not _CLAIMED
+
+
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_PENDING = State.PENDING
+_CLAIMED = State.CLAIMED
 
 
 class TriggerKind(StrEnum):
@@ -145,6 +150,10 @@ class Execution:
         return not self.state.final
 
 
+make_execution = maker(Execution)
+"""An execution from all of its fields, in their order."""
+
+
 def execution_id(job_id: str, fire_time: Millis, salt: str = "") -> str:
     """The id of the one execution of a job at a fire time, laid out as a version-8 UUID.
 
@@ -203,27 +212,27 @@ def closed(
     attempts: tuple[Attempt, ...] | None = None,
 ) -> Execution:
     """The same execution, ended; with ``attempts`` in place of its own."""
-    # ``replace`` would take four times as long, once per fire.
-    return Execution(
-        id=execution.id,
-        job_id=execution.job_id,
-        job_name=execution.job_name,
-        namespace=execution.namespace,
-        job_version=execution.job_version,
-        trigger=execution.trigger,
-        fire_time=execution.fire_time,
-        due=execution.due,
-        state=state,
-        reason=reason,
-        queued=False,
-        available_at=None,
-        lane=execution.lane,
-        exact=execution.exact,
-        owner=execution.owner,
-        retry_of=execution.retry_of,
-        input=execution.input,
-        skipped_until=execution.skipped_until,
-        skipped_count=execution.skipped_count,
-        attempts=execution.attempts if attempts is None else attempts,
-        finished_at=now,
+    # ``replace`` would take eight times as long, once per fire.
+    return make_execution(
+        execution.id,
+        execution.job_id,
+        execution.job_name,
+        execution.namespace,
+        execution.job_version,
+        execution.trigger,
+        execution.fire_time,
+        execution.due,
+        state,
+        reason,
+        False,  # queued
+        None,  # available_at
+        execution.lane,
+        execution.exact,
+        execution.owner,
+        execution.retry_of,
+        execution.input,
+        execution.skipped_until,
+        execution.skipped_count,
+        execution.attempts if attempts is None else attempts,
+        now,  # finished_at
     )

@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from tocsin.domain.execution import Execution, Reason, State, TriggerKind, execution_id
+from tocsin.domain.execution import (
+    Execution,
+    Reason,
+    State,
+    TriggerKind,
+    execution_id,
+    make_execution,
+)
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobSpec, MisfirePolicy, Overlap
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 from tocsin.domain.schedule.model import MAX_GRACE, MIN_GRACE
 
 LOOK_AT_MOST = 1_000
@@ -148,40 +155,33 @@ def _plan_one(job: Job, timer: Timer, window: Window) -> FirePlan | None:
         if next_due <= window.until:
             return None
         following = Timer(job_id=job_id, fire_at=next_fire, due_at=next_due, lane=lane, exact=exact)
-    # Every field is given: a default costs more.
-    execution = Execution(
-        id=execution_id(job_id, fire_at),
-        job_id=job_id,
-        job_name=job.name,
-        namespace=job.namespace,
-        job_version=job.version,
-        trigger=_SCHEDULE,
-        fire_time=fire_at,
-        due=due,
-        state=_CLAIMED,
-        reason=None,
-        queued=False,
-        available_at=due,
-        lane=lane,
-        exact=exact,
-        owner=window.owner,
-        retry_of=None,
-        input=None,
-        skipped_until=None,
-        skipped_count=None,
-        attempts=(),
-        finished_at=None,
+    execution = make_execution(
+        execution_id(job_id, fire_at),
+        job_id,
+        job.name,
+        job.namespace,
+        job.version,
+        _SCHEDULE,
+        fire_at,
+        due,
+        _CLAIMED,
+        None,  # reason
+        False,  # queued
+        due,  # available_at
+        lane,
+        exact,
+        window.owner,
+        None,  # retry_of
+        None,  # input
+        None,  # skipped_until
+        None,  # skipped_count
+        (),  # attempts
+        None,  # finished_at
     )
-    return FirePlan(
-        job_id=job_id,
-        job_version=job.version,
-        fire_at=fire_at,
-        executions=(execution,),
-        replaces=False,
-        next=following,
-    )
+    return _make_plan(job_id, job.version, fire_at, (execution,), False, following)
 
 
+_make_plan = maker(FirePlan)
 # In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
 _ALLOW = Overlap.ALLOW
 _SCHEDULE = TriggerKind.SCHEDULE

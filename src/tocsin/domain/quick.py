@@ -7,6 +7,7 @@ has the same slots and is not frozen. That takes 0.3 µs instead of 1.6 for an e
 else ever sees the twin.
 """
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ def quick(cls: type[T]) -> type[T]:
     space: dict[str, Any] = {
         "_set": object.__setattr__,
         "_class": cls,
-        "_twin": type(cls.__name__, (), {"__slots__": names}),
+        "_twin": _twin_of(cls.__name__, names),
         "_missing": MISSING,
     }
     parameters, lines = [], []
@@ -60,3 +61,31 @@ def quick(cls: type[T]) -> type[T]:
     made.__annotations__ = dict(cls.__init__.__annotations__)
     setattr(cls, "__init__", made)  # noqa: B010  # mypy lets nobody assign to it
     return cls
+
+
+def maker(cls: type[T]) -> Callable[..., T]:
+    """A function that makes objects of a ``quick`` class from all of its fields, in their order.
+
+    Naming twenty arguments takes longer than all the rest, so what makes an object per fire may do
+    without. No type checker sees what goes where: it needs a test that compares each field.
+    """
+    names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+    space: dict[str, Any] = {
+        "_new": object.__new__,
+        "_class": cls,
+        "_twin": _twin_of(cls.__name__, names),
+    }
+    text = [
+        f"def make({', '.join(names)}):",
+        "    _made = _new(_twin)",
+        *(f"    _made.{name} = {name}" for name in names),
+        "    _made.__class__ = _class",
+        "    return _made",
+    ]
+    exec("\n".join(text), space)  # noqa: S102  # made of nothing but the names of fields
+    made: Callable[..., T] = space["make"]
+    return made
+
+
+def _twin_of(name: str, slots: tuple[str, ...]) -> type:
+    return type(name, (), {"__slots__": slots})

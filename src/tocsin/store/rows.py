@@ -50,7 +50,8 @@ READ_JOB_COLUMNS = (
 EXECUTION_COLUMNS = tuple(column.name for column in executions.columns)
 EXECUTION_WIDTH = len(EXECUTION_COLUMNS)
 
-_MANY_DIGITS = re.compile(r"\d{17}")
+_MANY_DIGITS = re.compile(r"\d{17}", re.ASCII)
+_TWO_DIGITS = re.compile(r"\d\d", re.ASCII)
 
 _BY_STATE = {state.value: state for state in State}
 _BY_REASON: dict[str | None, Reason | None] = {None: None} | {
@@ -72,7 +73,9 @@ def load_json(text: str) -> Any:
     orjson takes a quarter of the time of the standard library, but reads large integers as floats
     and refuses escaped surrogates.
     """
-    if _MANY_DIGITS.search(text) is None:
+    # Seventeen digits in a row leave two neighbours in every eighth character, which take a tenth
+    # of the time to look at.
+    if _TWO_DIGITS.search(text[::8]) is None or _MANY_DIGITS.search(text) is None:
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(text)
     return json.loads(text)
@@ -191,6 +194,66 @@ def execution_row(execution: Execution) -> tuple[Any, ...]:
         None if execution.input is None else dump_json(execution.input),
         dump_json(attempts_to_json(attempts)) if attempts else None,
     )
+
+
+CLAIMED_COLUMNS = (
+    "id",
+    "job_id",
+    "owner",
+    "available_at",
+    "lane",
+    "exact",
+    "fire_time",
+    "due",
+    "namespace",
+    "job_name",
+    "job_version",
+)
+CLAIMED_VALUES = {
+    "state": "'claimed'",
+    "queued": "false",
+    '"trigger"': "'schedule'",
+    "attempt_count": "0",
+}
+"""What all rows of ``claimed_row`` have besides, in SQL; everything else is null."""
+
+
+def is_first_claim(execution: Execution) -> bool:
+    """Whether this is as a schedule brings it forth, claimed: then ``claimed_row`` says it all."""
+    return (
+        execution.state is _CLAIMED
+        and execution.trigger is _SCHEDULE
+        and not execution.queued
+        and not execution.attempts
+        and execution.reason is None
+        and execution.finished_at is None
+        and execution.input is None
+        and execution.retry_of is None
+        and execution.skipped_until is None
+        and execution.skipped_count is None
+    )
+
+
+def claimed_row(execution: Execution) -> tuple[Any, ...]:
+    """A row of ``CLAIMED_COLUMNS``: what is known of a first claim, at half the cost."""
+    return (
+        execution.id,
+        execution.job_id,
+        execution.owner,
+        execution.available_at,
+        execution.lane,
+        execution.exact,
+        execution.fire_time,
+        execution.due,
+        execution.namespace,
+        execution.job_name,
+        execution.job_version,
+    )
+
+
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_CLAIMED = State.CLAIMED
+_SCHEDULE = TriggerKind.SCHEDULE
 
 
 def last_error_kind(execution: Execution) -> str | None:

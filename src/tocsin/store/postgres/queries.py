@@ -16,7 +16,14 @@ from sqlalchemy.dialects import postgresql
 
 from tocsin.domain.execution import State
 from tocsin.domain.job import JobStatus
-from tocsin.store.rows import EXECUTION_COLUMNS, JOB_COLUMNS, READ_JOB_COLUMNS
+from tocsin.store.rows import (
+    CLAIMED_COLUMNS,
+    CLAIMED_VALUES,
+    EXECUTION_COLUMNS,
+    JOB_COLUMNS,
+    READ_JOB_COLUMNS,
+)
+from tocsin.store.sql.statements import RESULT_COLUMNS, SUCCESS_COLUMNS
 from tocsin.store.tables import LIVE, QUEUED, WAITING, executions, jobs, timers
 
 LOOK_AHEAD = 1_000
@@ -153,6 +160,16 @@ LIVE_COUNTS = f"""
 INSERT_EXECUTIONS = f"""
     INSERT INTO executions ({_COLUMNS})
     SELECT * FROM {_unnest(_types(executions))} ON CONFLICT (id) DO NOTHING RETURNING id"""  # noqa: S608
+INSERT_CLAIMED = f"""
+    WITH added AS (
+        INSERT INTO executions ({", ".join((*CLAIMED_COLUMNS, *CLAIMED_VALUES))})
+        SELECT v.*, {", ".join(CLAIMED_VALUES.values())}
+        FROM {_unnest(_types(executions, CLAIMED_COLUMNS))} AS v
+        ON CONFLICT (id) DO NOTHING RETURNING id)
+    SELECT CASE WHEN count(*) < %s THEN coalesce(array_agg(id::text), '{{}}') END FROM added"""  # noqa: S608
+"""Parameters: the columns of the rows, how many they are. Answers which were added, or null where
+all were.
+"""
 MOVE_TIMERS = f"""
     UPDATE timers t SET fire_at = v.fire_at, due_at = v.due_at, lane = v.lane, exact = v.exact
     FROM {_unnest(["bigint", "bigint", "smallint", "boolean", "uuid", "bigint"])}
@@ -169,29 +186,37 @@ TAKE = f"""
     WHERE id = ANY (%s::uuid[])
       AND state = '{State.PENDING.value}'"""  # noqa: S608
 
-_RESULT = (
-    "state",
-    "finished_at",
-    "queued",
-    "owner",
-    "available_at",
-    "reason",
-    "attempt_count",
-    "error_kind",
-    "attempts",
-    "id",
+_SET_SUCCESS = f"""
+    state = '{State.SUCCEEDED.value}', finished_at = v.finished_at, available_at = NULL,
+    reason = NULL, attempt_count = v.attempt_count, error_kind = NULL, attempts = v.attempts"""
+
+
+def _store(what: str, names: Sequence[str]) -> str:
+    """Write results whose rows hold these columns and the conditions.
+
+    PostgreSQL takes ten rows for granted wherever it cannot know. What is compared with the other
+    rows of the batch must not look rarer than that, or each row is compared with each: so the
+    state, too, is compared with something of the batch, though it is the same for all.
+    """
+    return f"""
+    WITH stored AS (
+        UPDATE executions e SET {what}
+        FROM {_unnest([*_types(executions, names), "text", "integer", "integer"])}
+            AS v ({", ".join(names)}, claimed_by, at_least, at_most)
+        WHERE e.id = v.id AND e.id = ANY (%s::uuid[])
+          AND e.state = left(v.claimed_by, 0) || '{State.CLAIMED.value}' AND e.owner = v.claimed_by
+          AND e.attempt_count BETWEEN v.at_least AND v.at_most
+        RETURNING e.id)
+    SELECT CASE WHEN count(*) < %s THEN coalesce(array_agg(id::text), '{{}}') END FROM stored"""  # noqa: S608  # put together from constants
+
+
+STORE_RESULTS = _store(
+    ", ".join(f"{name} = v.{name}" for name in RESULT_COLUMNS if name != "id"), RESULT_COLUMNS
 )
-_IS_CLAIMED = f"e.state || '' = '{State.CLAIMED.value}'"
-"""Not in the words of the index of all that is claimed: before version 18 PostgreSQL would read
-that from end to end instead of going to the ids."""
-STORE_RESULTS = f"""
-    UPDATE executions e SET {", ".join(f"{name} = v.{name}" for name in _RESULT if name != "id")}
-    FROM {_unnest([*_types(executions, _RESULT), "text", "integer", "integer"])}
-        AS v ({", ".join(_RESULT)}, claimed_by, at_least, at_most)
-    WHERE e.id = v.id AND e.id = ANY (%s::uuid[])
-      AND {_IS_CLAIMED} AND e.owner = v.claimed_by
-      AND e.attempt_count BETWEEN v.at_least AND v.at_most
-    RETURNING e.id"""  # noqa: S608  # put together from constants
+STORE_SUCCESSES = _store(_SET_SUCCESS, SUCCESS_COLUMNS)
+"""Parameters: the columns of the rows, all ids, how many they are. Answers which were stored, or
+null where all were.
+"""
 
 ADD_TO_COUNTERS = f"""
     INSERT INTO counters (shard, name, value)

@@ -8,7 +8,6 @@ import structlog
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
 
-from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import Live, Timer
@@ -18,6 +17,7 @@ from tocsin.store.postgres.queries import (
     COMPLETE_JOBS,
     DUE_QUEUED,
     END_TIMERS,
+    INSERT_CLAIMED,
     INSERT_EXECUTIONS,
     INSERT_JOBS,
     INSERT_TAGS,
@@ -34,6 +34,7 @@ from tocsin.store.postgres.queries import (
     REPLACE_JOB,
     SET_HEALTH,
     STORE_RESULTS,
+    STORE_SUCCESSES,
     TAKE,
     TAKE_TURNS,
     TIME,
@@ -42,16 +43,14 @@ from tocsin.store.postgres.queries import (
     due_timers_sql,
     queueing_jobs_sql,
 )
-from tocsin.store.rows import Row, dump_json, execution_row, last_error_kind
-from tocsin.store.sql.ids import is_id
+from tocsin.store.rows import Row, claimed_row, execution_row, is_first_claim
+from tocsin.store.sql.ids import is_id, repeated
 from tocsin.store.sql.statements import DueTimer, Result, Stored
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
 SHARDS = 16
 """Of the counters: processes that write at once should seldom wait for each other's row."""
-
-_BIGGEST = (1 << 63) - 1
 
 _TURNS = 5_498_171_003_927_180
 """Held by who adds jobs near a limit."""
@@ -168,9 +167,16 @@ class PostgresStatements:
         if not executions:
             return set()
         # In one order, so that two writers of the same ones cannot lock each other out.
-        rows = sorted(map(execution_row, executions))
-        added = raw(conn).execute(INSERT_EXECUTIONS, columns(rows))
-        return {execution.id for execution in executions}.difference(row[0] for row in added)
+        if all(map(is_first_claim, executions)):
+            rows = sorted(map(claimed_row, executions))
+            (added,) = _row(raw(conn).execute(INSERT_CLAIMED, (*columns(rows), len(rows))))
+            if added is None:
+                return set()
+        else:
+            rows = sorted(map(execution_row, executions))
+            added = [row[0] for row in raw(conn).execute(INSERT_EXECUTIONS, columns(rows))]
+        ids = [execution.id for execution in executions]
+        return set(ids).difference(added) | repeated(ids)
 
     def move_timers(self, conn: Connection, moves: Iterable[tuple[Timer, Millis]]) -> None:
         """Replace timers."""
@@ -204,26 +210,32 @@ class PostgresStatements:
         the whole statement.
         """
         outcomes = [Stored.NOT_OURS] * len(results)
-        rows: dict[str, tuple[Any, ...]] = {}
         places: dict[str, int] = {}
         for place, result in enumerate(results):
             execution_id = result.after.id
-            if execution_id in rows or not is_id(execution_id):
-                continue  # The same one twice: the second is found stored.
-            try:
-                rows[execution_id] = _result_row(result)
-            except _BAD_ROW:
-                log.exception(
-                    "result.rejected", execution_id=execution_id, job=result.after.job_name
-                )
-                outcomes[place] = Stored.BAD
-            else:
-                places[execution_id] = place
-        if rows:
-            ids = sorted(rows)
-            batch = columns([rows[one] for one in ids])
-            for (execution_id,) in raw(conn).execute(STORE_RESULTS, (*batch, array(ids))):
-                outcomes[places[execution_id]] = Stored.YES
+            if execution_id not in places and is_id(execution_id):
+                places[execution_id] = place  # The same one twice: the second is found stored.
+        # All by one statement, and in one order, so that two writers cannot lock each other out.
+        ids = sorted(places)
+        plain = all(result.is_plain_success for result in results)
+        row_of = Result.success_row if plain else Result.row
+        try:
+            batch = columns([row_of(results[places[one]]) for one in ids]) if ids else []
+        except _BAD_ROW:
+            for one in ids:
+                result = results[places[one]]
+                try:
+                    columns([row_of(result)])
+                except _BAD_ROW:
+                    log.exception("result.rejected", execution_id=one, job=result.after.job_name)
+                    outcomes[places.pop(one)] = Stored.BAD
+            ids = sorted(places)
+            batch = columns([row_of(results[places[one]]) for one in ids]) if ids else []
+        if ids:
+            statement = STORE_SUCCESSES if plain else STORE_RESULTS
+            (stored,) = _row(raw(conn).execute(statement, (*batch, array(ids), len(ids))))
+            for one in ids if stored is None else stored:
+                outcomes[places[one]] = Stored.YES
         return outcomes
 
     def read_tally(self, conn: Connection, minute: Millis, node: str) -> str | None:
@@ -237,7 +249,7 @@ class PostgresStatements:
 
     def set_health(self, conn: Connection, rows: Sequence[tuple[str, State, Millis]]) -> None:
         """Note the last states of jobs."""
-        states = [(job_id, state.value, since) for job_id, state, since in rows]
+        states = [(job_id, state._value_, since) for job_id, state, since in rows]
         raw(conn).execute(SET_HEALTH, columns(states))
 
     # --- jobs
@@ -298,33 +310,3 @@ def _row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
     return (array(sorted(busy)),) if busy else ()
-
-
-def _result_row(result: Result) -> tuple[Any, ...]:
-    owner, at_least, at_most, after = result
-    attempts = after.attempts
-    for instant in (after.finished_at, after.available_at):
-        if instant is not None and not -_BIGGEST <= instant <= _BIGGEST:
-            raise OverflowError("an instant beyond 64 bits")
-    attempts_json = dump_json(attempts_to_json(attempts)) if attempts else None
-    row = (
-        after.state.value,
-        after.finished_at,
-        after.queued,
-        after.owner,
-        after.available_at,
-        None if after.reason is None else after.reason.value,
-        len(attempts),
-        last_error_kind(after),
-        attempts_json,
-        after.id,
-        owner,
-        at_least,
-        at_most,
-    )
-    for value in row:
-        if isinstance(value, str):
-            value.encode()  # A lone surrogate is no text.
-            if "\0" in value:
-                raise ValueError("a NUL character")
-    return row

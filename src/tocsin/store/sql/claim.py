@@ -163,7 +163,7 @@ class _Claiming:
         careful, replacing = [], []
         for _, timer in timers:
             job = self._jobs.get(timer[0])
-            if job is not None and job.spec.overlap is not Overlap.ALLOW:
+            if job is not None and job.spec.overlap is not _ALLOW:
                 careful.append(job.id)
                 if job.spec.overlap is Overlap.REPLACE:
                     replacing.append(job.id)
@@ -334,7 +334,9 @@ class _Claiming:
 
 _NONE_LIVE = Live()
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
 _CLAIMED = State.CLAIMED
+_ALLOW = Overlap.ALLOW
 
 
 _order = itemgetter(0, 1)

@@ -1,6 +1,8 @@
 """Ids of jobs and executions as the database compares them."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from tocsin.domain.instant import Millis
@@ -15,6 +17,11 @@ _LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 def is_id(text: str) -> bool:
     """Whether this can be an id: PostgreSQL raises an error where another text is compared."""
     return _UUID.fullmatch(text) is not None
+
+
+def repeated(ids: Iterable[str]) -> set[str]:
+    """Those that come more than once."""
+    return {one for one, count in Counter(ids).items() if count > 1}
 
 
 def first_id(instant: Millis) -> str:

@@ -14,6 +14,11 @@ NOBODY = ""
 """Stands for the node in tallies of what no node ended: by hand, by a change, by a rescue."""
 
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_SUCCEEDED = State.SUCCEEDED
+_FAILED = State.FAILED
+
+
 def note_ended(
     conn: Connection,
     statements: Statements,
@@ -32,9 +37,10 @@ def note_ended(
         if tally is None:
             tally = tallies[minute] = Tally()
         tally.add(execution)
-        if execution.state is State.SUCCEEDED or execution.state is State.FAILED:
+        state = execution.state
+        if state is _SUCCEEDED or state is _FAILED:
             job_id = execution.job_id
-            last[job_id] = (job_id, execution.state, execution.finished_at)
+            last[job_id] = (job_id, state, execution.finished_at)
     # In one order, so that two writers cannot lock each other out.
     for minute in sorted(tallies):
         known = statements.read_tally(conn, minute, node)

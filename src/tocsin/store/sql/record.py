@@ -37,14 +37,14 @@ def record(
     missed = [
         result
         for result, outcome in zip(batch, outcomes, strict=True)
-        if outcome is Stored.NOT_OURS
+        if outcome is not _YES and outcome is Stored.NOT_OURS
     ]
     rows = _rows_of(conn, missed) if missed else {}
     stored: list[Execution] = []
     ended: list[Execution] = []
     rejected: list[str] = []
     for result, outcome in zip(batch, outcomes, strict=True):
-        if outcome is Stored.YES:
+        if outcome is _YES:
             stored.append(result)
             if result.finished_at is not None:
                 ended.append(result)
@@ -68,6 +68,11 @@ def record(
     return Recorded(stored=stored, rejected=rejected)
 
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_YES = Stored.YES
+_PENDING = State.PENDING
+
+
 def _of(incarnation: str, result: Execution) -> Result:
     """A result adds one attempt to its row; one that ends it may add none."""
     count = len(result.attempts)
@@ -84,7 +89,7 @@ def _voided(
     void: Voider,
 ) -> list[Execution]:
     """The results, those that are to be tried again ended where their job forbids that."""
-    again = [result for result in results if result.state is State.PENDING]
+    again = [result for result in results if result.state is _PENDING]
     if not again:
         return list(results)
     present = _jobs_of(conn, statements, cache, again)

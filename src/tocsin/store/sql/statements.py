@@ -20,14 +20,15 @@ ends one after its ``deadlock_timeout``, and that one is run again from its star
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
+from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import Live, Timer
-from tocsin.store.rows import Row
+from tocsin.store.rows import Row, dump_json, last_error_kind
 
 DueTimer: TypeAlias = tuple[str, Millis, Millis, int, int]
 """``job_id, fire_at, due_at, lane``, then the version of the job."""
@@ -43,6 +44,24 @@ class Stored(Enum):
     """The database cannot hold it."""
 
 
+SUCCESS_COLUMNS = ("finished_at", "attempt_count", "attempts", "id")
+RESULT_COLUMNS = (
+    "state",
+    "finished_at",
+    "queued",
+    "owner",
+    "available_at",
+    "reason",
+    "attempt_count",
+    "error_kind",
+    "attempts",
+    "id",
+)
+"""What the rows of results begin with; the owner follows, then the attempts at least and at most
+that the row must have.
+"""
+
+
 class Result(NamedTuple):
     """What a claimed execution becomes, and on which conditions."""
 
@@ -53,6 +72,59 @@ class Result(NamedTuple):
     """The attempts that the row must have, so that a result that comes twice, and the second time
     after the row was claimed again, takes nothing back."""
     after: Execution
+
+    @property
+    def is_plain_success(self) -> bool:
+        """Whether it is what nearly all are: then ``success_row`` says it all."""
+        after = self.after
+        attempts = after.attempts
+        return (
+            after.state is _SUCCEEDED
+            and after.owner == self.owner
+            and not after.queued
+            and after.available_at is None
+            and after.reason is None
+            and len(attempts) > 0
+            and attempts[-1].error_kind is None
+        )
+
+    def success_row(self) -> tuple[Any, ...]:
+        """What a plain success changes, its id, and the conditions, as in ``SUCCESS_COLUMNS``."""
+        after = self.after
+        attempts = after.attempts
+        return (
+            after.finished_at,
+            len(attempts),
+            dump_json(attempts_to_json(attempts)),
+            after.id,
+            self.owner,
+            self.at_least,
+            self.at_most,
+        )
+
+    def row(self) -> tuple[Any, ...]:
+        """What any result changes, its id, and the conditions, as in ``RESULT_COLUMNS``."""
+        after = self.after
+        attempts = after.attempts
+        return (
+            after.state._value_,
+            after.finished_at,
+            after.queued,
+            after.owner,
+            after.available_at,
+            None if after.reason is None else after.reason._value_,
+            len(attempts),
+            last_error_kind(after),
+            dump_json(attempts_to_json(attempts)) if attempts else None,
+            after.id,
+            self.owner,
+            self.at_least,
+            self.at_most,
+        )
+
+
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_SUCCEEDED = State.SUCCEEDED
 
 
 class Statements(Protocol):

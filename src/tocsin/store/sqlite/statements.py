@@ -4,45 +4,49 @@ SQLAlchemy Core would cost more than SQLite itself here (it takes parameters apa
 these go to the ``sqlite3`` connection below it, within the same transaction.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import Connection
 
-from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import Live, Timer
 from tocsin.store.rows import (
     Row,
-    dump_json,
+    claimed_row,
     execution_row,
-    last_error_kind,
+    is_first_claim,
 )
+from tocsin.store.sql.ids import repeated
 from tocsin.store.sql.statements import DueTimer, Result, Stored
+from tocsin.store.sqlite.batches import Batch
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
-    COMPLETE_JOB,
-    END_TIMER,
+    COMPLETE_JOBS,
+    END_TIMERS,
+    INSERT_CLAIMED,
     INSERT_EXECUTION,
     INSERT_JOB,
     INSERT_TAG,
     INSERT_TIMER,
     LIVE_COUNTS,
-    MOVE_TIMER,
+    MOVE_TIMERS,
+    NEWEST_EXECUTION,
     NEXT_DUE,
     NEXT_DUE_PAST_BUSY,
     NODE_EXISTS,
+    OLDER_EXECUTIONS,
     READ_JOBS,
     READ_TALLY,
     REPLACE_JOB,
     SET_HEALTH,
     STORE_RESULT,
+    STORE_RESULTS,
+    STORE_SUCCESSES,
     TAKE,
     WRITE_TALLY,
     due_executions_sql,
@@ -68,20 +72,16 @@ _BAD_ROW = (
 )
 
 
-ROWS_AT_ONCE = 50
-"""Rows of new jobs that one run of a statement inserts, where there are many. Against a run for
-each row that saves a fifth of what a batch costs in the store; more at once gain nothing."""
-
-
-def _of_many(statement: str) -> str:
-    """A statement that inserts a row as one that inserts ``ROWS_AT_ONCE``."""
-    _, row, _ = re.split(r"VALUES (\([?, ]+\))", statement)
-    return statement.replace(row, ", ".join([row] * ROWS_AT_ONCE))
-
-
-INSERT_JOBS = _of_many(INSERT_JOB)
-INSERT_TAGS = _of_many(INSERT_TAG)
-INSERT_TIMERS = _of_many(INSERT_TIMER)
+_INSERT_CLAIMED = Batch(INSERT_CLAIMED)
+_INSERT_EXECUTIONS = Batch(INSERT_EXECUTION)
+_INSERT_JOBS = Batch(INSERT_JOB)
+_INSERT_TAGS = Batch(INSERT_TAG)
+_INSERT_TIMERS = Batch(INSERT_TIMER)
+_MOVE_TIMERS = Batch(MOVE_TIMERS)
+_END_TIMERS = Batch(END_TIMERS)
+_STORE_RESULTS = Batch(STORE_RESULTS)
+_STORE_SUCCESSES = Batch(STORE_SUCCESSES)
+_SET_HEALTH = Batch(SET_HEALTH)
 
 
 class SqliteStatements:
@@ -165,18 +165,31 @@ class SqliteStatements:
         return {job_id: Live(running=running, queued=queued) for job_id, running, queued in rows}
 
     def insert_executions(self, conn: Connection, executions: Sequence[Execution]) -> set[str]:
-        """Add executions; the ids of those that existed."""
-        execute = raw(conn).cursor().execute
-        return {
-            execution.id
-            for execution in executions
-            if not execute(INSERT_EXECUTION, execution_row(execution)).rowcount
-        }
+        """Add executions; the ids of those that existed.
+
+        All at once, and only where some existed is it asked which: those whose row is not younger
+        than the statement.
+        """
+        driver = raw(conn)
+        ((newest,),) = driver.execute(NEWEST_EXECUTION)
+        claimed: list[tuple[Any, ...]] = []
+        others: list[tuple[Any, ...]] = []
+        for execution in executions:
+            if is_first_claim(execution):
+                claimed.append(claimed_row(execution))
+            else:
+                others.append(execution_row(execution))
+        added = _INSERT_CLAIMED.run(driver, claimed) + _INSERT_EXECUTIONS.run(driver, others)
+        if added == len(executions):
+            return set()
+        ids = [execution.id for execution in executions]
+        existed = {one for (one,) in driver.execute(OLDER_EXECUTIONS, (_json(ids), newest))}
+        return existed | repeated(ids)
 
     def move_timers(self, conn: Connection, moves: Iterable[tuple[Timer, Millis]]) -> None:
         """Replace timers."""
-        raw(conn).executemany(
-            MOVE_TIMER,
+        _MOVE_TIMERS.run(
+            raw(conn),
             [
                 (timer.fire_at, timer.due_at, timer.lane, timer.exact, timer.job_id, fire_at)
                 for timer, fire_at in moves
@@ -185,37 +198,43 @@ class SqliteStatements:
 
     def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
         """Delete timers."""
-        raw(conn).executemany(END_TIMER, ends)
+        _END_TIMERS.run(raw(conn), list(ends))
 
     def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
         """Complete those jobs that are active; how many they were."""
-        return raw(conn).executemany(COMPLETE_JOB, [(now, job_id) for job_id in ids]).rowcount
+        return raw(conn).execute(COMPLETE_JOBS, (now, _json(ids))).rowcount
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""
-        raw(conn).executemany(TAKE, [(incarnation, one) for one in ids])
+        raw(conn).execute(TAKE, (incarnation, _json(ids)))
 
     # --- record
 
     def store_results(self, conn: Connection, results: Sequence[Result]) -> list[Stored]:
         """Write executions, each where its conditions hold.
 
-        A statement that fails leaves the transaction as it was before, so a bad row needs no
-        savepoint.
+        All at once, and where that does not come to one row for each, that is undone and each is
+        tried by itself.
         """
-        execute = raw(conn).cursor().execute
-        outcomes: list[Stored] = []
-        for result in results:
-            try:
-                found = execute(STORE_RESULT, _result_row(result)).rowcount
-            except _BAD_ROW:
-                log.exception(
-                    "result.rejected", execution_id=result.after.id, job=result.after.job_name
-                )
-                outcomes.append(Stored.BAD)
-            else:
-                outcomes.append(Stored.YES if found else Stored.NOT_OURS)
-        return outcomes
+        driver = raw(conn)
+        driver.execute("SAVEPOINT results")
+        try:
+            good: list[tuple[Any, ...]] = []
+            others: list[tuple[Any, ...]] = []
+            for result in results:
+                if result.is_plain_success:
+                    good.append(result.success_row())
+                else:
+                    others.append(result.row())
+            stored = _STORE_SUCCESSES.run(driver, good) + _STORE_RESULTS.run(driver, others)
+        except _BAD_ROW:
+            stored = -1
+        if stored == len(results):
+            driver.execute("RELEASE results")
+            return [Stored.YES] * stored
+        driver.execute("ROLLBACK TO results")
+        driver.execute("RELEASE results")
+        return _store_each(driver, results)
 
     def read_tally(self, conn: Connection, minute: Millis, node: str) -> str | None:
         """The stored tally."""
@@ -228,8 +247,8 @@ class SqliteStatements:
 
     def set_health(self, conn: Connection, rows: Sequence[tuple[str, State, Millis]]) -> None:
         """Note the last states of jobs."""
-        raw(conn).executemany(
-            SET_HEALTH, [(job_id, state.value, since) for job_id, state, since in rows]
+        _SET_HEALTH.run(
+            raw(conn), [(job_id, state._value_, since) for job_id, state, since in rows]
         )
 
     # --- jobs
@@ -243,7 +262,7 @@ class SqliteStatements:
         driver = raw(conn)
         driver.execute("SAVEPOINT new_jobs")
         try:
-            _insert(driver, INSERT_JOB, INSERT_JOBS, rows)
+            _INSERT_JOBS.run(driver, rows)
         except sqlite3.IntegrityError:
             driver.execute("ROLLBACK TO new_jobs")
             return False
@@ -262,11 +281,11 @@ class SqliteStatements:
 
     def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
         """Add rows of ``job_tags``."""
-        _insert(raw(conn), INSERT_TAG, INSERT_TAGS, rows)
+        _INSERT_TAGS.run(raw(conn), rows)
 
     def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``timers``."""
-        _insert(raw(conn), INSERT_TIMER, INSERT_TIMERS, rows)
+        _INSERT_TIMERS.run(raw(conn), rows)
 
 
 def raw(conn: Connection) -> sqlite3.Connection:
@@ -276,12 +295,25 @@ def raw(conn: Connection) -> sqlite3.Connection:
     return driver
 
 
-def _insert(driver: sqlite3.Connection, one: str, many: str, rows: Sequence[Row]) -> None:
-    """Insert rows, ``ROWS_AT_ONCE`` with each run of ``many`` and what is left over by ``one``."""
-    whole = len(rows) - len(rows) % ROWS_AT_ONCE
-    for start in range(0, whole, ROWS_AT_ONCE):
-        driver.execute(many, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
-    driver.executemany(one, rows[whole:])
+def _store_each(driver: sqlite3.Connection, results: Sequence[Result]) -> list[Stored]:
+    """Write results row by row.
+
+    A statement that fails leaves the transaction as it was before, so a bad row needs no
+    savepoint.
+    """
+    execute = driver.cursor().execute
+    outcomes: list[Stored] = []
+    for result in results:
+        try:
+            found = execute(STORE_RESULT, result.row()).rowcount
+        except _BAD_ROW:
+            log.exception(
+                "result.rejected", execution_id=result.after.id, job=result.after.job_name
+            )
+            outcomes.append(Stored.BAD)
+        else:
+            outcomes.append(Stored.YES if found else Stored.NOT_OURS)
+    return outcomes
 
 
 def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
@@ -290,23 +322,3 @@ def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
 
 def _json(values: Sequence[str] | Sequence[int]) -> str:
     return orjson.dumps(values).decode()
-
-
-def _result_row(result: Result) -> tuple[Any, ...]:
-    owner, at_least, at_most, after = result
-    attempts = after.attempts
-    return (
-        after.state.value,
-        after.finished_at,
-        after.queued,
-        after.owner,
-        after.available_at,
-        None if after.reason is None else after.reason.value,
-        len(attempts),
-        last_error_kind(after),
-        dump_json(attempts_to_json(attempts)) if attempts else None,
-        after.id,
-        owner,
-        at_least,
-        at_most,
-    )
