@@ -23,7 +23,7 @@ MAX_BATCH = 1_000
 ATOMIC = getattr(select, "PIPE_BUF", 512)
 """Bytes that a pipe takes in one piece, whoever else writes to it."""
 
-_Item: TypeAlias = "bytes | threading.Event | None"
+_Item: TypeAlias = "Sequence[bytes] | threading.Event | None"
 
 
 class Sink(Protocol):
@@ -138,21 +138,29 @@ class LogWriter:
         self._sink = sink
         self._notice = notice
         self._queue: SimpleQueue[_Item] = SimpleQueue()
+        # Each is counted by one side, so that their difference needs no lock. (Lines come from
+        # more than one thread only rarely; an addition that gets lost then hardly matters.)
+        self._taken = 0
+        self._handed = 0
         self._lost = 0
         self._why = ""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        """Take a line; never waits and never raises."""
+    def put(self, *lines: bytes) -> None:
+        """Take lines that belong together; never waits and never raises.
+
+        Each call wakes the thread, which costs more than a line: so many lines are one call.
+        """
         if self._closed:
             if not self._thread.is_alive():
-                self._write([line])
-        elif self._queue.qsize() < MAX_WAITING:
-            self._queue.put(line)
+                self._write(list(lines))
+        elif self._taken - self._handed + len(lines) <= MAX_WAITING:
+            self._taken += len(lines)
+            self._queue.put(lines)
         else:
-            self._lose(1, "the log cannot be written as fast as it grows")
+            self._lose(len(lines), "the log cannot be written as fast as it grows")
 
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until everything so far is written; whether that came about in time."""
@@ -189,7 +197,8 @@ class LogWriter:
             if isinstance(item, threading.Event):
                 marks.append(item)
             else:
-                batch.append(item)
+                batch += item
+                self._handed += len(item)
             if len(batch) >= MAX_BATCH:
                 return batch, marks, False
             try:

@@ -52,15 +52,18 @@ class Outputs:
     def emit(self, level: str, lines: Iterable[Line]) -> None:
         """Render events for each place and queue them; never waits and never raises."""
         now = time.time()
+        told: list[tuple[str, Mapping[str, Any]]] = []
         for event, fields in lines:
             if "exc_info" in fields:
                 structlog.processors.format_exc_info(None, level, fields)
             if self._process is not None:
-                fields = {"process": self._process, **fields}  # noqa: PLW2901
-            for render, writers in self._writers.items():
-                line = render(now, level, event, fields)
-                for writer in writers:
-                    writer.put(line)
+                told.append((event, {"process": self._process, **fields}))
+            else:
+                told.append((event, fields))
+        for render, writers in self._writers.items():
+            rendered = [render(now, level, event, fields) for event, fields in told]
+            for writer in writers:
+                writer.put(*rendered)
 
     def flush(self) -> None:
         """Wait until what was logged so far is written, a few seconds at most."""
