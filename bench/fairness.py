@@ -83,7 +83,7 @@ def _one_run(
     now = now_ms()
     arrived = {(one.job_id, one.fire_ms): one.at_ns / 1e6 for one in quiet.arrivals()}
     for kind, label in KINDS.items():
-        of_kind = [job["id"] for job in lone if job["overlap"] == kind]
+        of_kind = [job["id"] for job in lone if job["delivery"] == kind]
         offsets = {one: _offset(number) for number, one in enumerate(of_kind)}
         alone = _lateness(arrived, offsets, start, instant - 1_000, now)
         beside = _lateness(arrived, offsets, instant, end, now)
@@ -100,16 +100,16 @@ def _one_run(
         figures.add("CPU per fire of it, nodes", "µs", cpu / count * 1e6)
 
 
-KINDS = {"allow": "lateness", "skip": "lateness where none may overlap"}
-"""The lone jobs by their overlap; the others of them are claimed at their instant only."""
+KINDS = {"at_least_once": "lateness", "at_most_once": "lateness, at most once"}
+"""The lone jobs by their delivery; the others of them are claimed at their instant only."""
 
 
 def _lone_job(receiver: Receiver, kind: str, number: int) -> dict[str, object]:
     return {
-        "name": f"lone-{kind}-{number}",
+        "name": f"lone-{kind.replace('_', '-')}-{number}",
         "schedule": {"every": "1s", "anchor": rfc3339(1_767_225_600_000 + _offset(number))},
         "target": {"url": receiver.url("/ok"), "body": {"hello": "world"}},
-        "overlap": kind,
+        "delivery": kind,
     }
 
 

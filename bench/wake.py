@@ -101,6 +101,7 @@ async def _measure(count: int) -> tuple[Stalls, Stalls, float, float]:
         max_held=count,
         max_in_flight=1_000,
         max_per_lane=250,
+        max_per_job=100,
     )
     instant = clock.now() + round(AHEAD * 1_000) + count // 10
     claims = list(_claims(count, instant))
