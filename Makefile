@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format docs clean
+.PHONY: help run test check bench profile format docs clean
 
 # What a shell was set up for must not leak into this project's own environment.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
@@ -48,6 +48,10 @@ check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
 
 bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 	$(BIN)/python -m bench $(ARGS)
+
+# Looking into another process takes root, or the capability SYS_PTRACE.
+profile: $(SYNCED)  ## Tell where the CPU time of a fire goes, and draw it into data/profile
+	$(BIN)/python -m bench profile pg-profile --runs 1 --flamegraphs data/profile $(ARGS)
 
 format: $(SYNCED)  ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .

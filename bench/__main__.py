@@ -8,7 +8,21 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import burst, claims, client, create, failover, history, idle, lateness, store
+from bench import (
+    burst,
+    claims,
+    client,
+    create,
+    failover,
+    fairness,
+    history,
+    idle,
+    lateness,
+    profiles,
+    scaling,
+    store,
+    wake,
+)
 from bench.context import Bench
 from bench.report import Figure, machine, table
 
@@ -28,16 +42,30 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "failover": (failover.run, "one of two nodes on PostgreSQL is killed, 10 times"),
     "store": (store.run, "claim and record alone: CPU per fire in the node and in the server"),
     "history": (history.run, "10,000,000 executions on PostgreSQL"),
+    "fairness": (fairness.one_host, "lone jobs beside a burst of 100,000 to one host"),
+    "fairness-hosts": (fairness.many_hosts, "lone jobs beside a burst to 200 hosts"),
+    "fairness-hang": (fairness.hanging, "lone jobs beside 5,000 calls to a host that hangs"),
+    "pg-fairness": (fairness.one_host_on_postgres, "fairness on PostgreSQL"),
+    "pg-fairness-hosts": (fairness.many_hosts_on_postgres, "fairness-hosts on PostgreSQL"),
+    "pg-fairness-hang": (fairness.hanging_on_postgres, "fairness-hang on PostgreSQL"),
+    "scaling": (scaling.run, "the same burst among 1,000 .. 1,000,000 other jobs"),
+    "pg-scaling": (scaling.on_postgres, "the same on PostgreSQL, with 1, 2 and 4 processes"),
+    "wake": (wake.run, "100,000 claims due at one instant: how long the event loop stands still"),
+    "profile": (profiles.run, "CPU per fire by stage, on SQLite"),
+    "pg-profile": (profiles.on_postgres, "CPU per fire by stage, on PostgreSQL"),
 }
+ASKED_FOR = frozenset({"profile", "pg-profile"})
+"""These do not run by default: they need the right to look into another process."""
 
 
 def main() -> None:
     """Parse the command line and measure."""
-    listing = "\n".join(f"  {name:11} {text}" for name, (_, text) in WORKLOADS.items())
+    listing = "\n".join(f"  {name:17} {text}" for name, (_, text) in WORKLOADS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures Tocsin from outside: real processes, a real receiver.",
-        epilog=f"workloads (all of them by default):\n{listing}\n\nHow to read it: bench/README.md",
+        epilog=f"workloads (all but profiles by default):\n{listing}\n\n"
+        "How to read it: bench/README.md",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="what to measure")
@@ -54,6 +82,17 @@ def main() -> None:
     )
     parser.add_argument(
         "--dir", type=Path, help="where databases are made (by default the temporary directory)"
+    )
+    parser.add_argument(
+        "--flamegraphs", type=Path, metavar="DIR", help="where profiles are drawn as SVG"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="jobs in the store for scaling, beside 1,000 to compare with; can be repeated",
     )
     options = parser.parse_args()
     unknown = [name for name in options.workloads if name not in WORKLOADS]
@@ -74,8 +113,10 @@ def main() -> None:
             quick=options.quick,
             runs=options.runs or (1 if options.quick else 3),
             env=env,
+            flamegraphs=options.flamegraphs,
+            sizes=tuple(sorted(options.size)),
         )
-        for name in options.workloads or WORKLOADS:
+        for name in options.workloads or [one for one in WORKLOADS if one not in ASKED_FOR]:
             workload, _ = WORKLOADS[name]
             figures += workload(bench)
             if not options.json and sys.stderr.isatty():

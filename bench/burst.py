@@ -1,6 +1,7 @@
 """Fires per second: one-shot jobs that are all due at one instant."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from tests.support.process import Receiver, now_ms, rfc3339, wait_until
@@ -116,8 +117,14 @@ def on_postgres(bench: Bench) -> list[Figure]:
     return [figure for figures in by_count.values() for figure in figures.all()]
 
 
-def measure(cluster: Cluster, receiver: Receiver, jobs: int) -> Burst:
-    """One burst; fails where a call is missing or double."""
+def measure(
+    cluster: Cluster,
+    receiver: Receiver,
+    jobs: int,
+    *,
+    watch: AbstractContextManager[object] | None = None,
+) -> Burst:
+    """One burst, watched by ``watch``; fails where a call is missing or double."""
     lead = 5.0
     while True:
         instant = now_ms() + round(lead * 1_000)
@@ -132,10 +139,10 @@ def measure(cluster: Cluster, receiver: Receiver, jobs: int) -> Burst:
     cpu = cluster.cpu_seconds()
     database_cpu = cluster.database_cpu_seconds()
     receiver_cpu = receiver.cpu_seconds()
-    sleep_until(instant)
-    with cluster.anything_left() as left:
+    with watch or nullcontext(), cluster.anything_left(instant) as left:
+        sleep_until(instant)
         wait_until(lambda: not left(), "all fires are recorded", timeout=300, poll=0.01)
-    recorded = time.time()
+        recorded = time.time()
     cpu = cluster.cpu_seconds() - cpu
     database_cpu = cluster.database_cpu_seconds() - database_cpu
     arrivals = receiver.arrivals()[seen:]

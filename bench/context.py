@@ -24,6 +24,10 @@ class Bench:
     runs: int
     env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the nodes beyond the defaults."""
+    flamegraphs: Path | None = None
+    """Where profiles are drawn; ``None``: nowhere."""
+    sizes: tuple[int, ...] = ()
+    """Jobs in the store for the scaling law; empty: as it is."""
     _began: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
@@ -89,10 +93,10 @@ class Bench:
         return url.rpartition("/")[2]
 
     @contextlib.contextmanager
-    def receiver(self) -> Iterator[Receiver]:
+    def receiver(self, *, host: str = "127.0.0.1") -> Iterator[Receiver]:
         """A receiver with an empty log."""
         with self.directory() as directory:
-            receiver = Receiver(directory)
+            receiver = Receiver(directory, host=host)
             try:
                 yield receiver
             finally:

@@ -14,7 +14,7 @@ import psycopg
 from tests.support.postgres import PostgresServer
 from tests.support.process import Tocsin, tocsin_command, wait_until
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class PostgresNode(Tocsin):
@@ -73,8 +73,8 @@ class Cluster:
             return connection.execute(sql.encode(), values or None).fetchall()
 
     @contextlib.contextmanager
-    def anything_left(self) -> Iterator[Callable[[], bool]]:
-        """A function that says whether something is still to be called or recorded.
+    def anything_left(self, until: int) -> Iterator[Callable[[], bool]]:
+        """A function that says whether something due by an instant is still to be called or stored.
 
         It keeps one connection: opening one each time would cost CPU. On PostgreSQL it asks for
         any row, not for how many, since the server would pay for counting.
@@ -88,7 +88,7 @@ class Cluster:
 
             def left() -> bool:
                 found = connection.execute(
-                    "SELECT EXISTS (SELECT 1 FROM timers) "
+                    f"SELECT EXISTS (SELECT 1 FROM timers WHERE fire_at <= {until:d}) "
                     "OR EXISTS (SELECT 1 FROM executions WHERE finished_at IS NULL)"
                 ).fetchone()
                 assert found is not None
@@ -129,7 +129,7 @@ def tree_cpu_seconds(pid: int) -> float:
         one = todo.pop()
         total += ticks.get(one, 0)
         todo += parents.get(one, [])
-    return total / _TICKS
+    return total / TICKS
 
 
 @functools.cache

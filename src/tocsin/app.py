@@ -234,6 +234,7 @@ class _Node:
                 max_held=settings.max_held,
                 max_in_flight=settings.max_in_flight,
                 max_per_lane=settings.max_in_flight_per_lane,
+                max_per_job=settings.max_in_flight_per_job,
                 lease_ttl=settings.lease_ttl,
                 heartbeat_interval=settings.heartbeat_interval,
                 adopt_interval=settings.adopt_interval,

@@ -113,6 +113,13 @@ class Settings(BaseSettings):
         description="Calls under way at most to the targets of one lane (by origin), so that a "
         "target that hangs cannot take all.",
     )
+    max_in_flight_per_job: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Calls of one job under way at most; what is due of it beyond that waits in "
+        "the store.",
+    )
     lease_ttl: Duration = Field(
         5_000, ge=500, le=300_000, description="How long a node's lease lasts without a renewal."
     )

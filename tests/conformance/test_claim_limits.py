@@ -114,22 +114,24 @@ async def test_the_oldest_due_have_the_limit_whether_fire_or_retry(store: Store)
     assert taken == ["fire-1", retry_2, "fire-3", retry_4]
 
 
-async def test_the_oldest_due_go_first_however_many_are_due(store: Store) -> None:
+async def test_the_oldest_due_go_first_after_the_newest_however_many_are_due(store: Store) -> None:
     # Ids do not sort by due instant.
     await add(store, *(job(f"job-{n * 7 % 400}", at(NOW + n * 7 % 400)) for n in range(400)))
     await join(store)
     claimed = await claim(store, limit=3)
-    assert [one.job.name for one in claimed.claims] == ["job-0", "job-1", "job-2"]
+    assert [one.job.name for one in claimed.claims] == ["job-399", "job-0", "job-1"]
 
 
-async def test_the_oldest_retries_go_first_however_many_are_due(store: Store) -> None:
+async def test_the_oldest_retries_go_first_after_the_newest_however_many_are_due(
+    store: Store,
+) -> None:
     of = resting()
     await add(store, of)
     await join(store)
     wanted = {n: await pending(store, of, NOW + n * 7 % 400) for n in range(400)}
-    oldest = [wanted[n] for n in sorted(wanted, key=lambda n: n * 7 % 400)[:3]]
+    in_order = [wanted[n] for n in sorted(wanted, key=lambda n: n * 7 % 400)]
     claimed = await claim(store, NOW + 400, limit=3)
-    assert [one.execution.id for one in claimed.claims] == oldest
+    assert [one.execution.id for one in claimed.claims] == [in_order[-1], *in_order[:2]]
 
 
 async def test_what_a_plan_cannot_claim_for_lack_of_room_is_claimed_next(store: Store) -> None:
@@ -302,6 +304,83 @@ async def test_a_busy_lane_does_not_use_up_the_limit(store: Store) -> None:
     claimed = await claim(store, limit=2, busy_lanes=BUSY)
     assert len(claimed.claims) == 2
     assert {one.job.spec.target for one in claimed.claims} == {quick().spec.target}
+
+
+@pytest.mark.parametrize("fields", [{}, EXACT])
+async def test_what_is_due_of_a_busy_job_is_left_alone(
+    store: Store, fields: dict[str, Any]
+) -> None:
+    waits, goes = job("waits", at(NOW), **fields), job("goes", at(NOW), **fields)
+    asked = resting("asked", **fields)
+    await add(store, waits, goes, asked)
+    await join(store)
+    await pending(store, asked, NOW)
+    busy = frozenset({waits.id, asked.id})
+    claimed = await claim(store, limit=2, exact_limit=2, busy_jobs=busy)
+    assert [one.job.name for one in claimed.claims] == ["goes"]
+    assert not claimed.more
+    assert (await view(store, waits)).next_fire_at == NOW
+    assert {one.job.name for one in (await claim(store)).claims} == {"waits", "asked"}
+
+
+async def test_a_queued_execution_of_a_busy_job_is_left_alone(store: Store) -> None:
+    of = slow(overlap=Overlap.QUEUE)
+    await add(store, of)
+    await join(store)
+    first = await claim_one(store)
+    await trigger(store, triggered(of, NOW + 1))
+    await record(store, fail(first, NOW, http_status=404), now=NOW)
+    claimed = await claim(store, NOW + SECOND, busy_jobs=frozenset({of.id}), busy_lanes=BUSY)
+    assert (list(claimed.claims), claimed.more) == ([], False)
+    claimed = await claim(store, NOW + SECOND, busy_jobs=frozenset({of.id}))
+    assert (list(claimed.claims), claimed.more) == ([], False)
+    assert len((await claim(store, NOW + SECOND)).claims) == 1
+
+
+# --- what comes after a backlog -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [{}, EXACT])
+async def test_a_backlog_leaves_a_part_of_each_claim_to_what_came_due_last(
+    store: Store, fields: dict[str, Any]
+) -> None:
+    """One in four; the rest goes to what has waited longest."""
+    late = [job(f"late-{number:03}", at(NOW), **fields) for number in range(120)]
+    await add(store, *late, job("lone", at(NOW + 2), **fields), job("other", at(NOW + 1), **fields))
+    await join(store)
+    names = [
+        [one.job.name for one in (await claim(store, NOW + 2, limit=8, exact_limit=8)).claims]
+        for _ in range(2)
+    ]
+    assert set(names[0][:2]) == {"lone", "other"}
+    assert len(names[0]) == len(names[1]) == 8
+    in_order = sorted(late, key=lambda one: one.id)
+    assert set(names[0][2:]) == {one.name for one in in_order[:6]}
+    expected = [*in_order[6:12], *in_order[-2:]]
+    assert set(names[1]) == {one.name for one in expected}
+
+
+async def test_an_execution_that_was_just_asked_for_does_not_wait_behind_a_backlog(
+    store: Store,
+) -> None:
+    asked = resting("asked")
+    await add(store, asked, *(job(schedule=at(NOW)) for _ in range(150)))
+    await join(store)
+    execution_id = await pending(store, asked, NOW + 1)
+    claimed = await claim(store, NOW + 1, limit=4)
+    assert execution_id in {one.execution.id for one in claimed.claims}
+    assert len(claimed.claims) == 4
+
+
+async def test_a_fire_does_not_wait_behind_a_backlog_of_retries(store: Store) -> None:
+    asked = resting("asked")
+    await add(store, asked, job("lone", at(NOW + 5)))
+    await join(store)
+    for number in range(130):
+        await pending(store, asked, NOW, salt=str(number))
+    claimed = await claim(store, NOW + 5, limit=4)
+    assert [one.job.name for one in claimed.claims].count("lone") == 1
+    assert len(claimed.claims) == 4
 
 
 async def test_many_lanes_can_be_busy(store: Store) -> None:

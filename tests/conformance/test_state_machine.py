@@ -489,7 +489,7 @@ class StoreMachine(RuleBasedStateMachine):
         """As in quiet times: a node claims whatever is due, and all calls end alike."""
         self.wait(wait)
         self.join(incarnation)
-        self.claim(incarnation, 1_000, 1_000, 1_000, ())
+        self.claim(incarnation, 1_000, 1_000, 1_000, (), 0)
         count = len(self.held[incarnation])
         if not count or outcome == "none yet":
             return
@@ -503,9 +503,10 @@ class StoreMachine(RuleBasedStateMachine):
         wait=waits,
         joined=st.sampled_from([True, True, True, False]),
         ahead=st.sampled_from([0, 1_000, 5_000]),
-        limit=st.sampled_from([0, 1, 3, 1_000]),
-        exact_limit=st.sampled_from([0, 1, 3, 1_000]),
+        limit=st.sampled_from([0, 1, 3, 4, 9, 1_000]),
+        exact_limit=st.sampled_from([0, 1, 3, 4, 9, 1_000]),
         busy=st.sampled_from([(), (), (0,), (0, 1)]),
+        busy_jobs=st.sampled_from([0, 0, 0, 2]),
     )
     def claim_some(self, incarnation: str, wait: str | Millis, joined: bool, **limits: Any) -> None:
         self.wait(wait)
@@ -522,7 +523,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = max(self.now, min((one for one in due if one > self.now), default=0))
 
     def claim(
-        self, incarnation: str, ahead: int, limit: int, exact_limit: int, busy: tuple[int, ...]
+        self,
+        incarnation: str,
+        ahead: int,
+        limit: int,
+        exact_limit: int,
+        busy: tuple[int, ...],
+        busy_jobs: int,
     ) -> None:
         lanes = frozenset(make_job(target=LANES[one]).spec.lane for one in busy)
         asked = claim_request(
@@ -532,6 +539,7 @@ class StoreMachine(RuleBasedStateMachine):
             limit=limit,
             exact_limit=exact_limit,
             busy_lanes=lanes,
+            busy_jobs=frozenset(sorted(self.timers)[:busy_jobs]),
         )
         witness = Witness()
         claimed = self.both(

@@ -47,7 +47,7 @@ from tocsin.store.sql import (
 from tocsin.store.sql.claim import claim
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.record import record
-from tocsin.store.sql.statements import Result
+from tocsin.store.sql.statements import Busy, Result
 from tocsin.store.sql.stats import stats
 
 STATEMENTS = PostgresStatements()
@@ -199,6 +199,20 @@ def test_timers_and_retries_are_claimed_by_their_indexes(
     request = claim_request(NOW - 1_000_000, busy_lanes=busy)
     plan = plans.of(lambda conn: claim(conn, STATEMENTS, JobCache(10), request, plan_fires))
     uses(without_full_reads(plan), "timers_due", "exact_available_at_id_lane")
+
+
+@pytest.mark.parametrize("jobs", [frozenset[str](), frozenset({REPLACING.id})])
+def test_the_newest_are_found_from_the_other_end_of_the_indexes(
+    plans: Plans, jobs: frozenset[str]
+) -> None:
+    busy = Busy(frozenset({3}), jobs)
+
+    def work(conn: Connection) -> None:
+        for find in (STATEMENTS.due_timers, STATEMENTS.due_executions):
+            find(conn, exact=False, until=NOW - 1_000_000, busy=busy, limit=5, newest=True)
+
+    plan = without_sorting(without_full_reads(plans.of(work)))
+    uses(plan, "timers_due", "exact_available_at_id_lane")
 
 
 def test_a_claim_and_its_record_write_by_key(plans: Plans) -> None:

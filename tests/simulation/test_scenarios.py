@@ -660,6 +660,66 @@ def test_a_hanging_target_does_not_hold_back_other_lanes() -> None:
     world.run(story)
 
 
+@pytest.mark.parametrize("lanes", [1, 30])
+def test_a_burst_delays_a_lone_job_by_its_share_only(lanes: int) -> None:
+    """Nobody's fire that comes due later waits until the burst is over, which takes 4 s."""
+    world = World()
+
+    async def story(world: World) -> None:
+        world.start_node(max_in_flight=32, max_per_lane=16 if lanes == 1 else 4, max_held=64)
+        await world.sleep(0.1)
+        world.receiver.script = lambda claim: (
+            Behaviour(takes=0.1) if claim.job.name.startswith("burst") else OK
+        )
+        burst = [
+            await world.create(
+                {
+                    "name": f"burst-{number}",
+                    "schedule": at(world, 3),
+                    "target": {"url": f"http://burst{number % lanes}.example/"},
+                }
+            )
+            for number in range(600 if lanes == 1 else 1_200)
+        ]
+        lone = [
+            await world.create({"schedule": every(world, "1s", until=9), "target": URL} | policies)
+            for policies in ({}, {"overlap": "skip"}, {"delivery": "at_most_once"})
+        ]
+        began = world.now()
+        await world.sleep(12)
+        took = max(call.left_wall for job in burst for call in world.receiver.of(job.id)) - began
+        assert took >= 6_000, "it was a burst"
+        for job in lone:
+            late = [call.left_wall - call.fire_time for call in world.receiver.of(job.id)]
+            assert len(late) == 9
+            assert max(late) <= 250, late
+
+    world.run(story)
+
+
+def test_a_job_has_no_more_calls_under_way_than_its_limit_and_the_rest_waits_in_the_store() -> None:
+    world = World()
+
+    async def story(world: World) -> None:
+        node = world.start_node(max_per_job=3)
+        await world.sleep(0.1)
+        world.receiver.script = lambda claim: Behaviour(takes=5) if claim.job.name == "slow" else OK
+        slow = await world.create({"name": "slow", "schedule": at(world, 999), "target": URL})
+        lone = await world.create({"schedule": every(world, "1s", until=60), "target": URL})
+        for _ in range(15):
+            await node.ask(lambda: node.executions.trigger("slow", {}))
+            await world.sleep(0.1)
+            assert len(tuple(node.engine.dispatcher._claims.of_job(slow.id))) <= 3
+        assert node.open_of_job[slow.id] == 3
+        assert states(world.rows(slow.id)) == {State.CLAIMED: 3, State.PENDING: 12}
+        await world.sleep(60)
+        assert states(world.rows(slow.id)) == {State.SUCCEEDED: 15}
+        late = [call.left_wall - call.fire_time for call in world.receiver.of(lone.id)]
+        assert max(late) <= 30, "on the same host, and not held up"
+
+    world.run(story)
+
+
 def test_a_full_lane_does_not_make_the_node_spin() -> None:
     """Work that is due in a full lane is not asked for again and again."""
     world = World()

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -127,6 +128,7 @@ class SimNode(Process):
         self._latest: Millis = 0
         self.open_calls: dict[int, int] = {}
         """Calls under way by lane."""
+        self.open_of_job: Counter[str] = Counter()
 
         def build() -> Engine:
             return Engine(
@@ -460,6 +462,7 @@ class World:
         self.receiver.calls.append(call)
         node = call.process
         node.open_calls[call.lane] = node.open_calls.get(call.lane, 0) + 1
+        node.open_of_job[call.job_id] += 1
         self.note("call", node.name, call.execution_id, call.number, call.version)
         at = self.loop.time()
         execution = claim.execution
@@ -496,6 +499,8 @@ class World:
             self.violate("more calls under way than max_in_flight", call)
         if node.open_calls[call.lane] > node.options.max_per_lane:
             self.violate("more calls of one lane under way than max_per_lane", call)
+        if node.open_of_job[call.job_id] > node.options.max_per_job:
+            self.violate("more calls of one job under way than max_per_job", call)
         self.check_limits(node)
 
     def call_ended(self, call: Call, kind: ErrorKind | None, status: int | None) -> None:
@@ -506,6 +511,7 @@ class World:
             "ended", call.process.name, call.execution_id, call.number, kind, status, call.aborted
         )
         node = call.process
+        node.open_of_job[call.job_id] -= 1
         node.open_calls[call.lane] -= 1
         if not node.open_calls[call.lane]:
             del node.open_calls[call.lane]

@@ -185,6 +185,7 @@ def claim_request(
     limit: int = 1_000,
     exact_limit: int = 1_000,
     busy_lanes: frozenset[int] = frozenset(),
+    busy_jobs: frozenset[str] = frozenset(),
 ) -> ClaimRequest:
     """A claim by a node with plenty of room, one second ahead."""
     return ClaimRequest(
@@ -194,6 +195,7 @@ def claim_request(
         ahead_limit=limit,
         exact_limit=exact_limit,
         busy_lanes=busy_lanes,
+        busy_jobs=busy_jobs,
     )
 
 

@@ -159,6 +159,7 @@ class Bench:
         max_held: int = 100,
         max_in_flight: int = 10,
         max_per_lane: int = 10,
+        max_per_job: int = 100_000,
         follows: bool = False,
         express: bool | None = None,
     ) -> None:
@@ -179,6 +180,7 @@ class Bench:
             max_held=max_held,
             max_in_flight=max_in_flight,
             max_per_lane=max_per_lane,
+            max_per_job=max_per_job,
         )
 
     def put(self, execution: Execution) -> None:

@@ -67,6 +67,7 @@ from tocsin.store.port import (
     Stats,
     Usage,
     Voider,
+    fresh_part,
 )
 
 Hook: TypeAlias = Callable[[str], Awaitable[None]]
@@ -615,25 +616,35 @@ class _Claiming:
         self._for_nothing = 0
 
     def run(self) -> Claimed:
-        due: list[tuple[Millis, str, Callable[[str], None]]] = []
+        due: list[tuple[Millis, str, bool, Callable[[str], None]]] = []
         for timer in self._state.timers.values():
             if (
                 self._state.jobs[timer.job_id].status is JobStatus.ACTIVE
                 and timer.due_at <= self._until(exact=timer.exact)
                 and timer.lane not in self._request.busy_lanes
+                and timer.job_id not in self._request.busy_jobs
                 and self._left[timer.exact] > 0
             ):
-                due.append((timer.due_at, timer.job_id, self._fire))
+                due.append((timer.due_at, timer.job_id, timer.exact, self._fire))
         for execution in self._state.all_live():
             if (
                 execution.state is State.PENDING
                 and _available(execution) <= self._until(exact=execution.exact)
                 and execution.lane not in self._request.busy_lanes
+                and execution.job_id not in self._request.busy_jobs
                 and self._left[execution.exact] > 0
+                and not self._waits_in_queue(execution)
             ):
-                due.append((_available(execution), execution.id, self._take))
-        for _, one, handle in sorted(due, key=lambda item: item[:2]):
-            handle(one)
+                due.append((_available(execution), execution.id, execution.exact, self._take))
+        due.sort(key=lambda item: item[:2])
+        newest = []
+        for exact, limit in self._left.items():
+            alike = [item for item in due if item[2] == exact]
+            if len(alike) > limit and fresh_part(limit):
+                newest += alike[-fresh_part(limit) :]
+        newest.sort(key=lambda item: item[:2], reverse=True)
+        for item in (*newest, *(one for one in due if one not in newest)):
+            item[3](item[1])
         ended = {execution.id for execution in self._closed}
         return Claimed(
             # A retry that was taken first may have been replaced after it.
@@ -698,16 +709,19 @@ class _Claiming:
         elif plan.next.due_at <= until:
             self._more = True
 
+    def _waits_in_queue(self, execution: Execution) -> bool:
+        return execution.queued and any(
+            not one.queued or one.id < execution.id for one in self._state.live_of(execution.job_id)
+        )
+
     def _take(self, execution_id: str) -> None:
         state, now = self._state, self._request.now
         execution = state.executions[execution_id]
         job = state.jobs[execution.job_id]
         if execution.state is not State.PENDING:
             return  # replaced meanwhile
-        if execution.queued:
-            live = state.live_of(job.id)
-            if any(not one.queued or one.id < execution.id for one in live):
-                return
+        if self._waits_in_queue(execution):
+            return
         reason = void(execution, job)
         if reason is not None:
             self._closed += _cancel(state, [execution], reason, now)

@@ -431,10 +431,17 @@ class Rows:
 class Receiver:
     """The receiver as a process; see ``tests/support/receiver.py`` for what it answers."""
 
-    def __init__(self, home: Path, *, name: str = "receiver") -> None:
+    def __init__(self, home: Path, *, name: str = "receiver", host: str = "127.0.0.1") -> None:
         self.log_path = home / f"{name}.arrivals"
         self.process = subprocess.Popen(
-            [sys.executable, receiver_program.__file__, "--log", str(self.log_path)],
+            [
+                sys.executable,
+                receiver_program.__file__,
+                "--log",
+                str(self.log_path),
+                "--host",
+                host,
+            ],
             # It ends when this pipe is closed, so it never outlives the tests.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -446,9 +453,9 @@ class Receiver:
         self.port = int(json.loads(line)["port"])
         self._control = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def url(self, path: str = "/ok") -> str:
+    def url(self, path: str = "/ok", *, host: str = "127.0.0.1") -> str:
         """The URL of a path."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{host}:{self.port}{path}"
 
     def count(self) -> int:
         """How many requests have arrived; all of them are in the log then."""

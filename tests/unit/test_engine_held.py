@@ -13,7 +13,7 @@ def leave(claims: HeldClaims, now: int) -> list[str]:
 
 
 def test_claims_leave_at_their_instants_earliest_first() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     late, early = claim(JOB, NOW + 20), claim(JOB, NOW + 10)
     for one in (late, early):
         assert claims.add(one)
@@ -24,7 +24,7 @@ def test_claims_leave_at_their_instants_earliest_first() -> None:
 
 
 def test_a_burst_at_one_instant_leaves_in_the_order_in_which_it_came() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     burst = many(JOB, 100)
     for one in burst:
         claims.add(one)
@@ -33,14 +33,14 @@ def test_a_burst_at_one_instant_leaves_in_the_order_in_which_it_came() -> None:
 
 
 def test_a_retry_leaves_when_it_is_available_not_when_it_was_due() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     claims.add(claim(JOB, NOW, available_at=NOW + 3_000))
     assert leave(claims, NOW + 2_999) == []
     assert len(leave(claims, NOW + 3_000)) == 1
 
 
 def test_a_claim_is_held_once() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     one = claim(JOB)
     assert claims.add(one)
     assert not claims.add(one)
@@ -48,7 +48,7 @@ def test_a_claim_is_held_once() -> None:
 
 
 def test_the_instant_of_a_dropped_claim_passes_without_it() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     one = claim(JOB)
     claims.add(one)
     assert claims.drop(one.execution.id) is not None
@@ -58,7 +58,7 @@ def test_the_instant_of_a_dropped_claim_passes_without_it() -> None:
 
 def test_the_instant_of_a_claim_that_was_given_up_passes_without_it() -> None:
     """It is still held until its end is stored, but must not be called meanwhile."""
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     one = claim(JOB)
     claims.add(one)
     held = claims.get(one.execution.id)
@@ -69,7 +69,7 @@ def test_the_instant_of_a_claim_that_was_given_up_passes_without_it() -> None:
 
 
 def test_one_that_was_dropped_and_claimed_again_leaves_once() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     one = claim(JOB)
     claims.add(one)
     claims.drop(one.execution.id)
@@ -78,7 +78,7 @@ def test_one_that_was_dropped_and_claimed_again_leaves_once() -> None:
 
 
 def test_claims_are_found_by_job() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     other = target_job("other")
     for one in (claim(JOB, NOW), claim(JOB, NOW + 1), claim(other)):
         claims.add(one)
@@ -88,7 +88,7 @@ def test_claims_are_found_by_job() -> None:
 
 
 def test_a_lane_is_crowded_from_its_share_on() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     burst = many(JOB, 5)
     for one in burst:
         claims.add(one)
@@ -100,7 +100,7 @@ def test_a_lane_is_crowded_from_its_share_on() -> None:
 
 
 def test_nothing_is_left_when_all_have_gone() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     for one in many(JOB, 10):
         claims.add(one)
     for held in [held for _, ready in claims.leave(NOW) for held in ready]:
@@ -110,7 +110,7 @@ def test_nothing_is_left_when_all_have_gone() -> None:
 
 
 def test_a_flood_becomes_ready_by_and_by_and_lanes_take_turns() -> None:
-    claims = HeldClaims()
+    claims = HeldClaims(many_of_job=100)
     flood = many(JOB, LEAVE_AT_ONCE + 700)
     lone = claim(target_job("other", "http://two.example"))
     for one in (*flood, lone):

@@ -1,16 +1,20 @@
 """Who gets the next call slot."""
 
 from collections import Counter
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.engine_lab import claim, many, target_job
 from tests.support.scale import examples
 
+from tocsin.domain.job import DeliveryMode
 from tocsin.engine.held import Held
 from tocsin.engine.lanes import Lanes
 
 ONE, TWO, THREE = (target_job(name, f"http://{name}.example") for name in ("one", "two", "three"))
+SAME_HOST = target_job("lone", "http://one.example")
+EXACT = target_job("exact", "http://one.example", delivery=DeliveryMode.AT_MOST_ONCE)
 
 
 def held(lanes: Lanes, of: object, count: int = 1) -> list[Held]:
@@ -25,7 +29,7 @@ def take(lanes: Lanes) -> list[str]:
 
 
 def test_lanes_take_turns() -> None:
-    lanes = Lanes(max_in_flight=6, max_per_lane=6)
+    lanes = Lanes(max_in_flight=6, max_per_lane=6, max_per_job=100)
     held(lanes, ONE, 100)
     held(lanes, TWO, 2)
     held(lanes, THREE, 2)
@@ -33,37 +37,37 @@ def test_lanes_take_turns() -> None:
 
 
 def test_a_full_lane_is_passed_over_until_one_of_its_calls_ends() -> None:
-    lanes = Lanes(max_in_flight=10, max_per_lane=2)
+    lanes = Lanes(max_in_flight=10, max_per_lane=2, max_per_job=100)
     held(lanes, ONE, 5)
     held(lanes, TWO, 1)
     assert Counter(take(lanes)) == {"one": 2, "two": 1}
     assert take(lanes) == []
-    lanes.ended(ONE.spec.lane)
+    lanes.ended(Held(claim(ONE)))
     assert take(lanes) == ["one"]
 
 
 def test_no_more_than_max_in_flight_are_under_way() -> None:
-    lanes = Lanes(max_in_flight=3, max_per_lane=3)
+    lanes = Lanes(max_in_flight=3, max_per_lane=3, max_per_job=100)
     held(lanes, ONE, 2)
     held(lanes, TWO, 2)
     assert len(take(lanes)) == 3
     assert lanes.in_flight == 3
     assert take(lanes) == []
-    lanes.ended(TWO.spec.lane)
+    lanes.ended(Held(claim(TWO)))
     assert len(take(lanes)) == 1
 
 
 def test_what_waits_in_a_full_lane_takes_no_free_slot_from_the_others() -> None:
-    lanes = Lanes(max_in_flight=10, max_per_lane=2)
+    lanes = Lanes(max_in_flight=10, max_per_lane=2, max_per_job=100)
     held(lanes, ONE, 50)
     take(lanes)
-    assert lanes.free_slots == 8
+    assert lanes.free_slots() == 8
     held(lanes, TWO, 1)
-    assert lanes.free_slots == 7, "but what is about to start in another lane does"
+    assert lanes.free_slots() == 7, "but what is about to start in another lane does"
 
 
 def test_a_lane_is_full_with_what_is_ready_and_saturated_with_a_refill_on_top() -> None:
-    lanes = Lanes(max_in_flight=10, max_per_lane=2)
+    lanes = Lanes(max_in_flight=10, max_per_lane=2, max_per_job=100)
     held(lanes, ONE, 1)
     assert lanes.full() == frozenset()
     held(lanes, ONE, 1)
@@ -76,7 +80,7 @@ def test_a_lane_is_full_with_what_is_ready_and_saturated_with_a_refill_on_top() 
 
 
 def test_one_that_is_taken_out_is_not_taken() -> None:
-    lanes = Lanes(max_in_flight=10, max_per_lane=5)
+    lanes = Lanes(max_in_flight=10, max_per_lane=5, max_per_job=100)
     first, second = held(lanes, ONE, 2)
     lanes.remove(first)
     lanes.remove(first)
@@ -85,45 +89,141 @@ def test_one_that_is_taken_out_is_not_taken() -> None:
 
 
 def test_nothing_is_left_when_all_have_ended() -> None:
-    lanes = Lanes(max_in_flight=10, max_per_lane=1)
+    lanes = Lanes(max_in_flight=10, max_per_lane=1, max_per_job=100)
     gone = held(lanes, ONE, 3)
     for one in gone[1:]:
         lanes.remove(one)
     take(lanes)
-    lanes.ended(ONE.spec.lane)
-    assert not any((lanes._ready, lanes._calling, lanes._turns, lanes._in_turns, lanes.in_flight))
+    lanes.ended(Held(claim(ONE)))
+    assert nothing_left(lanes)
 
 
-@examples(200)
+# --- each job its share
+
+
+def test_what_a_job_has_beyond_its_limit_waits_without_a_slot_and_without_its_lane() -> None:
+    lanes = Lanes(max_in_flight=20, max_per_lane=10, max_per_job=2)
+    first, second, third, fourth = held(lanes, ONE, 4)
+    (lone,) = held(lanes, SAME_HOST)
+    assert list(lanes.take()) == [first, second, lone]
+    assert lanes.free_slots() == 17, "what waits for its job takes no slot"
+    assert lanes.full() == frozenset(), "nor does it fill its lane"
+    lanes.ended(first)
+    assert list(lanes.take()) == [third]
+    lanes.ended(lone)
+    assert list(lanes.take()) == []
+    lanes.remove(fourth)
+    lanes.ended(second)
+    assert list(lanes.take()) == []
+
+
+def test_a_slot_of_a_job_goes_to_the_claim_that_has_waited_longest() -> None:
+    lanes = Lanes(max_in_flight=20, max_per_lane=10, max_per_job=1)
+    first, second, third = held(lanes, ONE, 3)
+    assert list(lanes.take()) == [first]
+    (fourth,) = held(lanes, ONE)
+    for one, then in ((first, second), (second, third), (third, fourth)):
+        lanes.ended(one)
+        assert list(lanes.take()) == [then]
+
+
+# --- claims that come at their instant
+
+
+def test_a_burst_that_was_claimed_ahead_leaves_slots_for_what_comes_at_its_instant() -> None:
+    lanes = Lanes(max_in_flight=32, max_per_lane=32, max_per_job=100)
+    held(lanes, ONE, 100)
+    assert take(lanes) == ["one"] * 30
+    assert lanes.free_slots() == 2
+    held(lanes, EXACT, 3)
+    assert lanes.startable
+    assert take(lanes) == ["exact"] * 2
+    assert not lanes.startable
+    assert lanes.free_slots() == 0
+
+
+def test_what_comes_at_its_instant_goes_before_what_was_claimed_ahead() -> None:
+    lanes = Lanes(max_in_flight=3, max_per_lane=3, max_per_job=100)
+    held(lanes, ONE, 2)
+    held(lanes, TWO, 2)
+    held(lanes, EXACT, 2)
+    assert take(lanes) == ["exact", "exact", "two"]
+
+
+def test_of_what_came_at_its_instant_that_is_turned_away_which_finds_no_slot() -> None:
+    lanes = Lanes(max_in_flight=32, max_per_lane=20, max_per_job=2)
+    held(lanes, ONE, 19)
+    assert len(take(lanes)) == 2
+    came = held(lanes, EXACT, 3)
+    assert lanes.turn_away(came) == [came[2]], "a job has its limit at its instant too"
+    assert list(lanes.take()) == came[:2]
+
+
+@examples(300)
 @given(
-    max_in_flight=st.integers(1, 6),
+    max_in_flight=st.integers(1, 20),
     max_per_lane=st.integers(1, 4),
-    moves=st.lists(st.tuples(st.sampled_from("+-xt"), st.integers(0, 2)), max_size=60),
+    max_per_job=st.integers(1, 4),
+    moves=st.lists(st.tuples(st.sampled_from("+-xt"), st.integers(0, 4)), max_size=80),
 )
 def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
-    max_in_flight: int, max_per_lane: int, moves: list[tuple[str, int]]
+    max_in_flight: int, max_per_lane: int, max_per_job: int, moves: list[tuple[str, int]]
 ) -> None:
-    lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane)
-    jobs = (ONE, TWO, THREE)
-    ready: dict[int, list[Held]] = {0: [], 1: [], 2: []}
-    calling: Counter[int] = Counter()
+    lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job)
+    jobs = (ONE, TWO, THREE, SAME_HOST, EXACT)
+    ahead = max_in_flight - max_in_flight // 16
+    ready: dict[int, list[Held]] = {number: [] for number in range(len(jobs))}
+    calling: dict[int, list[Held]] = {number: [] for number in range(len(jobs))}
+
+    def in_lane(which: int) -> int:
+        lane = jobs[which].spec.lane
+        return sum(len(of) for number, of in calling.items() if jobs[number].spec.lane == lane)
+
+    def total() -> int:
+        return sum(map(len, calling.values()))
+
     for move, which in moves:
         match move:
             case "+":
                 ready[which] += held(lanes, jobs[which])
             case "-" if calling[which]:
-                calling[which] -= 1
-                lanes.ended(jobs[which].spec.lane)
+                lanes.ended(calling[which].pop())
             case "x" if ready[which]:
                 lanes.remove(ready[which].pop())
             case "t":
                 for one in lanes.take():
-                    lane = jobs.index(one.claim.job)
-                    assert one is ready[lane].pop(0), "in order within a lane"
-                    calling[lane] += 1
-                could = [lane for lane in ready if ready[lane] and calling[lane] < max_per_lane]
-                assert not could or calling.total() == max_in_flight
+                    number = jobs.index(one.claim.job)
+                    assert one is ready[number].pop(0), "in order within a job"
+                    calling[number].append(one)
+                for number, job in enumerate(jobs):
+                    could = (
+                        ready[number]
+                        and len(calling[number]) < max_per_job
+                        and in_lane(number) < max_per_lane
+                    )
+                    assert not could or total() >= (max_in_flight if job is EXACT else ahead)
+                assert not lanes.startable
             case _:
                 pass
-        assert lanes.in_flight == calling.total() <= max_in_flight
-        assert max(calling.values(), default=0) <= max_per_lane
+        assert lanes.in_flight == total() <= max_in_flight
+        assert max(map(len, calling.values())) <= max_per_job
+        assert max(map(in_lane, calling)) <= max_per_lane
+    for one in chain.from_iterable(ready.values()):
+        lanes.remove(one)
+    for one in chain.from_iterable(calling.values()):
+        lanes.ended(one)
+    assert nothing_left(lanes)
+
+
+def nothing_left(lanes: Lanes) -> bool:
+    return not any(
+        (
+            lanes._ready,
+            lanes._calling,
+            lanes._calling_of_job,
+            lanes._set_aside,
+            lanes._turns,
+            lanes._in_turns,
+            lanes.in_flight,
+        )
+    )

@@ -42,6 +42,7 @@ from tocsin.store.sql import (
 from tocsin.store.sql.claim import claim
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.record import record
+from tocsin.store.sql.statements import Busy
 from tocsin.store.sql.stats import stats
 from tocsin.store.sqlite import migrate
 from tocsin.store.sqlite.batches import Batch
@@ -191,6 +192,20 @@ def test_busy_lanes_are_passed_over_within_the_indexes(plans: Plans) -> None:
     lines = plans.of(lambda conn: claim(conn, STATEMENTS, JobCache(10), request, plan_fires))
     uses(without_full_reads(lines), "timers_due", "executions_waiting")
     assert sum("TEMP B-TREE" in line for line in lines) <= 1, lines
+
+
+@pytest.mark.parametrize("jobs", [frozenset[str](), frozenset({OLD.id})])
+def test_the_newest_are_found_from_the_other_end_of_the_indexes(
+    plans: Plans, jobs: frozenset[str]
+) -> None:
+    busy = Busy(frozenset(), jobs)
+
+    def work(conn: Connection) -> None:
+        for find in (STATEMENTS.due_timers, STATEMENTS.due_executions):
+            find(conn, exact=False, until=NOW, busy=busy, limit=5, newest=True)
+
+    lines = without_sorting(without_full_reads(plans.of(work)))
+    uses(lines, "timers_due", "executions_waiting")
 
 
 def test_a_claim_and_its_record_write_by_key(plans: Plans) -> None:

@@ -44,6 +44,9 @@ ROOM_CHECK = 0.01
 """Seconds between two looks for room while something is limited, so that they cost nothing."""
 
 
+BUSY_JOBS = 100
+"""Jobs that a claim is asked to pass over at most."""
+
 START_AT_ONCE = 64
 """Calls that start in one go: about a millisecond of work."""
 
@@ -80,6 +83,7 @@ class Dispatcher:
         max_held: int,
         max_in_flight: int,
         max_per_lane: int,
+        max_per_job: int,
     ) -> None:
         self._caller = caller
         self._results = results
@@ -90,15 +94,17 @@ class Dispatcher:
         self._max_held = max_held
         # The same part of the memory as of the call slots.
         self._max_held_per_lane = max(1, max_held * max_per_lane // max_in_flight)
-        self._claims = HeldClaims()
-        self._lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane)
+        self._claims = HeldClaims(many_of_job=max_per_job)
+        self._lanes = Lanes(
+            max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job
+        )
         self._under_way: dict[Held, asyncio.Task[None] | CallUnderWay] = {}
         """The calls, the oldest first; a task may not have begun its call yet."""
         self._none_left: asyncio.Future[None] | None = None
         self._pump_again: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_for: Millis | None = None
-        self._limited: frozenset[int] | None = None
+        self._limited: frozenset[int | str] | None = None
         self._limited_by_room = False
         self._room_check: asyncio.TimerHandle | None = None
         self._takings: list[Taking] = []
@@ -141,7 +147,7 @@ class Dispatcher:
     @property
     def free_slots(self) -> int:
         """How many calls could start at once, for claims that must not wait."""
-        return max(0, min(self._lanes.free_slots - self._claims.due, self.room))
+        return min(self._lanes.free_slots(self._claims.due), self.room)
 
     def full_lanes(self) -> frozenset[int]:
         """Lanes without a free slot."""
@@ -155,18 +161,26 @@ class Dispatcher:
         """
         return self._lanes.saturated() | self._claims.crowded(self._max_held_per_lane)
 
+    def busy_jobs(self) -> frozenset[str]:
+        """Jobs of which as many claims are held as calls may be under way; of some of them.
+
+        What is due of them beyond that waits in the store, except where there are so many of these
+        jobs that the list would cost more than it saves.
+        """
+        return frozenset(islice(self._claims.crowded_jobs, BUSY_JOBS))
+
     def note_limited(self, *, by_room: bool) -> None:
         """Ask for ``on_room`` to be called when there is room for what there was none for.
 
-        That is: when one of the lanes that are full now is not any more, or, where ``by_room``
-        says that there was no room or no slot at all, as soon as there is some.
+        That is: when one of the lanes or jobs that are full now is not any more, or, where
+        ``by_room`` says that there was no room or no slot at all, as soon as there is some.
         """
-        self._limited = self._blocked_lanes()
+        self._limited = self._blocked()
         self._limited_by_room = by_room
         self._look_for_room()
 
-    def _blocked_lanes(self) -> frozenset[int]:
-        return self._lanes.full() | self.saturated_lanes()
+    def _blocked(self) -> frozenset[int | str]:
+        return frozenset((*self._lanes.full(), *self.saturated_lanes(), *self.busy_jobs()))
 
     @contextmanager
     def taking(self, *, all_owned: bool = False) -> Iterator[Taking]:
@@ -276,7 +290,7 @@ class Dispatcher:
             try:
                 call = self._caller.begin(held.claim, partial(self._ended, held))
             except NotStarted:
-                self._lanes.ended(held.claim.execution.lane)
+                self._lanes.ended(held)
                 self._wait_again(held)
                 on = False
                 break
@@ -317,7 +331,7 @@ class Dispatcher:
         limited = self._limited
         if limited is None or not self.free_slots:
             return
-        if self._limited_by_room or limited - self._blocked_lanes():
+        if self._limited_by_room or limited - self._blocked():
             self._limited = None
             self.on_room()
 
@@ -395,7 +409,7 @@ class Dispatcher:
 
     def _give_slot_back(self, held: Held) -> None:
         self._under_way.pop(held, None)
-        self._lanes.ended(held.claim.execution.lane)
+        self._lanes.ended(held)
         self._look_for_room()
         if self._none_left is not None and not self._under_way:
             self._none_left.set_result(None)

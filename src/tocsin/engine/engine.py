@@ -46,6 +46,7 @@ class EngineOptions:
     max_held: int = 20_000
     max_in_flight: int = 1_000
     max_per_lane: int = 250
+    max_per_job: int = 100
     lease_ttl: Millis = 5_000
     heartbeat_interval: Millis = 1_000
     adopt_interval: Millis = 10_000
@@ -89,6 +90,7 @@ class Engine:
             max_held=options.max_held,
             max_in_flight=options.max_in_flight,
             max_per_lane=options.max_per_lane,
+            max_per_job=options.max_per_job,
         )
         self.fire = FireLoop(
             store=store,

@@ -92,20 +92,21 @@ class FireLoop:
         dispatcher = self._dispatcher
         ahead, slots = min(BATCH, dispatcher.ahead_limit), min(self._slots, dispatcher.free_slots)
         full, saturated = dispatcher.full_lanes(), dispatcher.saturated_lanes()
+        busy_jobs = dispatcher.busy_jobs()
         claimed: list[Claimed] = []
         if full == saturated and ahead + slots <= dispatcher.room:
             if ahead or slots:
-                claimed.append(await self._claim(now, ahead, slots, full))
+                claimed.append(await self._claim(now, ahead, slots, full, busy_jobs))
         else:
             # What must go at its instant first, because that is now.
             if slots:
-                claimed.append(await self._claim(now, 0, slots, full))
+                claimed.append(await self._claim(now, 0, slots, full, busy_jobs))
             if dispatcher.room:
                 ahead = min(BATCH, dispatcher.ahead_limit)
-                claimed.append(await self._claim(now, ahead, 0, saturated))
+                claimed.append(await self._claim(now, ahead, 0, saturated, busy_jobs))
         self.last_step = self._clock.monotonic()
         no_room = not dispatcher.room or not dispatcher.free_slots
-        if full or saturated or no_room:
+        if full or saturated or busy_jobs or no_room:
             dispatcher.note_limited(by_room=no_room)
         look_again = now + self._poll
         for part in claimed:
@@ -117,7 +118,12 @@ class FireLoop:
         return look_again
 
     async def _claim(
-        self, now: Millis, ahead: int, exact: int, busy_lanes: frozenset[int]
+        self,
+        now: Millis,
+        ahead: int,
+        exact: int,
+        busy_lanes: frozenset[int],
+        busy_jobs: frozenset[str],
     ) -> Claimed:
         started = self._clock.monotonic()
         incarnation = self._lease.incarnation
@@ -130,6 +136,7 @@ class FireLoop:
                     ahead_limit=ahead,
                     exact_limit=exact,
                     busy_lanes=busy_lanes,
+                    busy_jobs=busy_jobs,
                 ),
                 plan_fires,
             )

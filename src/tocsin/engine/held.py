@@ -54,7 +54,8 @@ class Held:
 class HeldClaims:
     """All held claims by id and by job, and the order in which waiting ones leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, many_of_job: int) -> None:
+        self._many_of_job = many_of_job
         self._by_id: dict[str, Held] = {}
         self._by_job: dict[str, list[Held]] = {}
         self._by_lane: dict[int, int] = {}
@@ -66,6 +67,8 @@ class HeldClaims:
         """What has come due but has not been looked at, by lane."""
         self.due = 0
         """How many these are."""
+        self.crowded_jobs: dict[str, None] = {}
+        """Jobs of which ``many_of_job`` claims are held or more, in whatever stage."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -92,7 +95,10 @@ class HeldClaims:
             return False
         held = Held(claim)
         self._by_id[execution.id] = held
-        self._by_job.setdefault(execution.job_id, []).append(held)
+        of_job = self._by_job.setdefault(execution.job_id, [])
+        of_job.append(held)
+        if len(of_job) == self._many_of_job:
+            self.crowded_jobs[execution.job_id] = None
         lane = execution.lane
         self._by_lane[lane] = self._by_lane.get(lane, 0) + 1
         sharing = self._leaving.get(held.leaves_at)
@@ -114,6 +120,8 @@ class HeldClaims:
         execution = held.claim.execution
         of_job = self._by_job[execution.job_id]
         of_job.remove(held)
+        if len(of_job) == self._many_of_job - 1:
+            self.crowded_jobs.pop(execution.job_id, None)
         if not of_job:
             del self._by_job[execution.job_id]
         self._by_lane[execution.lane] -= 1
@@ -131,6 +139,7 @@ class HeldClaims:
         """Let go of everything."""
         self._by_id.clear()
         self._by_job.clear()
+        self.crowded_jobs.clear()
         self._by_lane.clear()
         self._instants.clear()
         self._leaving.clear()

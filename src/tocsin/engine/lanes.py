@@ -1,23 +1,36 @@
 """Who gets the next call slot: each lane its share, so that a hanging target blocks only itself."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from tocsin.engine.held import Held
 
+Key = TypeVar("Key", int, str)
+
+
+RESERVE = 16
+"""One call slot in so many is for claims that come at their instant: they are claimed into free
+slots only, and a burst that was claimed ahead would leave none for as long as it lasts."""
+
 
 class Lanes:
-    """Ready claims by lane, and how many calls of each lane are under way.
+    """Ready claims by lane, and how many calls of each lane and of each job are under way.
 
     Lanes take turns; one whose calls under way have reached its limit is passed over until one of
-    them ends.
+    them ends. What is ready of a job whose calls have reached their limit is set aside until then.
+    Claims that came at their instant go before the others of their lane, and their lanes first.
     """
 
-    def __init__(self, *, max_in_flight: int, max_per_lane: int) -> None:
+    def __init__(self, *, max_in_flight: int, max_per_lane: int, max_per_job: int) -> None:
         self._max_in_flight = max_in_flight
+        self._max_ahead = max_in_flight - max_in_flight // RESERVE
         self._max_per_lane = max_per_lane
+        self._max_per_job = max_per_job
         self._ready: dict[int, deque[Held]] = {}
         self._calling: dict[int, int] = {}
+        self._calling_of_job: dict[str, int] = {}
+        self._set_aside: dict[str, deque[Held]] = {}
         self._turns: deque[int] = deque()
         self._in_turns: set[int] = set()
         self.in_flight = 0
@@ -27,88 +40,121 @@ class Lanes:
         waiting = self._ready.get(lane)
         if waiting is None:
             waiting = self._ready[lane] = deque()
-        waiting.extend(claims)
+        first = []
+        for held in claims:
+            if held.claim.execution.exact:
+                first.append(held)
+            else:
+                waiting.append(held)
+        if first:
+            at = _first_ahead(waiting)
+            for place, held in enumerate(first, at):
+                waiting.insert(place, held)
+            self._take_turn(lane)  # It gets a better one.
         self._give_turn(lane)
 
     @property
     def startable(self) -> bool:
-        """Whether ``take`` has something to give."""
-        return bool(self._turns) and self.in_flight < self._max_in_flight
+        """Whether ``take`` may have something to give."""
+        return bool(self._turns) and self.in_flight < self._limit(self._turns[0])
 
     def take(self) -> Iterator[Held]:
         """Claims that may start now; each takes a slot that ``ended`` gives back."""
-        while self._turns and self.in_flight < self._max_in_flight:
-            lane = self._turns.popleft()
+        while self._turns:
+            lane = self._turns[0]
+            if self.in_flight >= self._limit(lane):
+                break
+            self._turns.popleft()
             self._in_turns.discard(lane)
             waiting = self._ready[lane]
             held = waiting.popleft()
             if not waiting:
                 del self._ready[lane]
+            job_id = held.claim.execution.job_id
+            of_job = self._calling_of_job.get(job_id, 0)
+            if of_job >= self._max_per_job:
+                self._set_aside.setdefault(job_id, deque()).append(held)
+                self._give_turn(lane)
+                continue
             self.in_flight += 1
             self._calling[lane] = self._calling.get(lane, 0) + 1
+            self._calling_of_job[job_id] = of_job + 1
             self._give_turn(lane)
             yield held
 
-    def ended(self, lane: int) -> None:
+    def ended(self, held: Held) -> None:
         """Give back the slot of a call that ended."""
+        execution = held.claim.execution
         self.in_flight -= 1
-        left = self._calling[lane] - 1
-        if left:
-            self._calling[lane] = left
-        else:
-            del self._calling[lane]
-        self._give_turn(lane)
+        _count_down(self._calling, execution.lane)
+        _count_down(self._calling_of_job, execution.job_id)
+        aside = self._set_aside.get(execution.job_id)
+        if aside is not None:
+            waiting = self._ready.setdefault(execution.lane, deque())
+            next_one = aside.popleft()
+            place = 0 if next_one.claim.execution.exact else _first_ahead(waiting)
+            waiting.insert(place, next_one)
+            if not aside:
+                del self._set_aside[execution.job_id]
+        self._give_turn(execution.lane)
 
     def remove(self, held: Held) -> None:
         """Take a claim that has not started out of its lane."""
-        lane = held.claim.execution.lane
-        waiting = self._ready.get(lane)
+        execution = held.claim.execution
+        aside = self._set_aside.get(execution.job_id)
+        if aside is not None and held in aside:
+            aside.remove(held)
+            if not aside:
+                del self._set_aside[execution.job_id]
+            return
+        waiting = self._ready.get(execution.lane)
         if waiting is None or held not in waiting:
             return
         waiting.remove(held)
         if not waiting:
-            del self._ready[lane]
-            if lane in self._in_turns:
-                self._in_turns.discard(lane)
-                self._turns.remove(lane)
+            del self._ready[execution.lane]
+            self._take_turn(execution.lane)
 
     def clear(self) -> None:
         """Forget what is ready; calls under way still give back their slots."""
         self._ready.clear()
+        self._set_aside.clear()
         self._turns.clear()
         self._in_turns.clear()
 
     def turn_away(self, claims: Sequence[Held]) -> list[Held]:
-        """Take those ready claims out of their lanes for which there is no slot, the last first."""
+        """Take those ready claims out of their lanes for which there is no slot, the last first.
+
+        They are claims that came at their instant, so nothing that is ready goes before them.
+        """
         away = []
-        missing = -self._unused
-        for held in reversed(claims):
-            lane = held.claim.execution.lane
-            if self._load(lane) <= self._max_per_lane:
-                if missing <= 0:
-                    continue
-                missing -= 1
-            self.remove(held)
-            away.append(held)
-        return away
+        room = self._max_in_flight - self.in_flight
+        lanes, jobs = Counter(self._calling), Counter(self._calling_of_job)
+        for held in claims:
+            execution = held.claim.execution
+            lane, job_id = execution.lane, execution.job_id
+            if room and lanes[lane] < self._max_per_lane and jobs[job_id] < self._max_per_job:
+                room -= 1
+                lanes[lane] += 1
+                jobs[job_id] += 1
+            else:
+                self.remove(held)
+                away.append(held)
+        return away[::-1]
 
-    @property
-    def free_slots(self) -> int:
-        """How many more calls could start if their lanes allow."""
-        return max(0, self._unused)
+    def free_slots(self, due: int = 0) -> int:
+        """How many more calls could start if their lanes allow, for claims at their instant.
 
-    @property
-    def _unused(self) -> int:
-        """Slots that what is ready leaves over; negative where some of it must wait for one.
-
-        What is ready in a lane without a free slot waits for that lane alone, and takes nothing
-        from the others.
+        So many claims are ``due`` but have not been added yet. What is ready in a lane without a
+        free slot waits for that lane alone, and takes nothing from the others; none of it takes
+        what is reserved.
         """
         ready = sum(
             min(len(waiting), self._max_per_lane - self._calling.get(lane, 0))
             for lane, waiting in self._ready.items()
         )
-        return self._max_in_flight - self.in_flight - ready
+        ahead = min(ready + due, max(0, self._max_ahead - self.in_flight))
+        return max(0, self._max_in_flight - self.in_flight - ahead)
 
     def full(self) -> frozenset[int]:
         """Lanes in which nothing more could start at once."""
@@ -125,11 +171,42 @@ class Lanes:
     def _load(self, lane: int) -> int:
         return self._calling.get(lane, 0) + len(self._ready.get(lane, ()))
 
+    def _limit(self, lane: int) -> int:
+        """How many calls may be under way for the first claim of a lane to start."""
+        exact = self._ready[lane][0].claim.execution.exact
+        return self._max_in_flight if exact else self._max_ahead
+
     def _give_turn(self, lane: int) -> None:
         if (
             lane not in self._in_turns
-            and lane in self._ready
+            and (waiting := self._ready.get(lane))
             and self._calling.get(lane, 0) < self._max_per_lane
         ):
             self._in_turns.add(lane)
-            self._turns.append(lane)
+            if waiting[0].claim.execution.exact:
+                self._turns.appendleft(lane)
+            else:
+                self._turns.append(lane)
+
+    def _take_turn(self, lane: int) -> None:
+        if lane in self._in_turns:
+            self._in_turns.discard(lane)
+            self._turns.remove(lane)
+
+
+def _first_ahead(waiting: Iterable[Held]) -> int:
+    """The place of the first claim that was claimed ahead."""
+    place = 0
+    for held in waiting:
+        if not held.claim.execution.exact:
+            break
+        place += 1
+    return place
+
+
+def _count_down(counts: dict[Key, int], key: Key) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

@@ -159,6 +159,18 @@ class Claim:
     job: Job
 
 
+FRESH_PART = 4
+
+
+def fresh_part(limit: int) -> int:
+    """How many of a claim's limit go to what became due last, where more is due than it allows.
+
+    One in ``FRESH_PART``, rounded, and before the rest: so a backlog does not hold up what comes
+    after it.
+    """
+    return (limit + FRESH_PART // 2) // FRESH_PART
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimRequest:
     """What a node can take on now."""
@@ -174,6 +186,8 @@ class ClaimRequest:
     0 none is looked for."""
     busy_lanes: frozenset[int] = frozenset()
     """Lanes that are saturated: nothing of theirs is claimed."""
+    busy_jobs: frozenset[str] = frozenset()
+    """Jobs that have enough under way, a hundred at most: nothing of theirs is claimed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -401,7 +415,8 @@ class Store(Protocol):
     async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
         """Take due fires and due retries for a node, in one transaction.
 
-        Raises ``Revoked`` where the node has no row. Then, oldest due first:
+        Raises ``Revoked`` where the node has no row. Then, oldest due first but for
+        ``fresh_part``, of jobs that are not busy:
 
         - timers of active jobs, due by ``ahead_until`` (by ``now`` for exact ones), in lanes that
           are not busy: ``plan`` is called with the job, its live executions (counted only for jobs

@@ -54,29 +54,38 @@ TIME = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 NODE_EXISTS = "SELECT 1 FROM nodes WHERE incarnation = %s FOR KEY SHARE"
 
 
-def due_timers_sql(*, exact: bool, busy: bool) -> str:
-    """Parameters: until, busy lanes if any, limit.
+def _not_busy(of: str, *, lanes: bool, jobs: bool) -> str:
+    """Parameters: busy lanes, busy jobs, each if there are any."""
+    return (f"AND {of}.lane <> ALL (%s::smallint[]) " if lanes else "") + (
+        f"AND {of}.job_id <> ALL (%s::uuid[])" if jobs else ""
+    )
+
+
+def due_timers_sql(*, exact: bool, lanes: bool, jobs: bool, newest: bool) -> str:
+    """Parameters: until, busy lanes and busy jobs if any, limit.
 
     What must be claimed at its instant may depend on what is live of its job, which is locked.
     """
+    order = "DESC" if newest else "ASC"
     return f"""
         SELECT t.job_id, t.fire_at, t.due_at, t.lane, j.version
         FROM timers t JOIN jobs j ON j.id = t.job_id
         WHERE t.exact = {exact} AND t.due_at <= %s
-          {"AND t.lane <> ALL (%s::smallint[])" if busy else ""}
+          {_not_busy("t", lanes=lanes, jobs=jobs)}
           AND j.status = 'active'
-        ORDER BY t.due_at, t.job_id LIMIT %s
+        ORDER BY t.due_at {order}, t.job_id {order} LIMIT %s
         FOR UPDATE OF {"t, j" if exact else "t"} SKIP LOCKED"""  # noqa: S608  # from constants
 
 
-def due_executions_sql(*, exact: bool, busy: bool) -> str:
-    """Parameters: until, busy lanes if any, limit."""
+def due_executions_sql(*, exact: bool, lanes: bool, jobs: bool, newest: bool) -> str:
+    """Parameters: until, busy lanes and busy jobs if any, limit."""
+    order = "DESC" if newest else "ASC"
     return f"""
         SELECT {_E_COLUMNS}, j.version
         FROM executions e LEFT JOIN jobs j ON j.id = e.job_id
         WHERE {_of_e(WAITING)} AND e.exact = {exact} AND e.available_at <= %s
-          {"AND e.lane <> ALL (%s::smallint[])" if busy else ""}
-        ORDER BY e.available_at, e.id LIMIT %s
+          {_not_busy("e", lanes=lanes, jobs=jobs)}
+        ORDER BY e.available_at {order}, e.id {order} LIMIT %s
         FOR UPDATE OF e SKIP LOCKED"""  # noqa: S608  # put together from constants
 
 
@@ -85,14 +94,17 @@ _NOTHING_RUNS = f"""NOT EXISTS (
             WHERE o.job_id = e.job_id AND o.{LIVE} AND NOT o.queued)"""  # noqa: S608
 
 
-def queueing_jobs_sql(*, busy: bool) -> str:
-    """Parameters: now, busy lanes if any, limit. Locks the jobs whose queue may move."""
+def queueing_jobs_sql(*, lanes: bool, jobs: bool) -> str:
+    """Parameters: now, busy lanes and busy jobs if any, limit.
+
+    Locks the jobs whose queue may move.
+    """
     return f"""
         WITH e AS MATERIALIZED (
             SELECT DISTINCT ON (job_id) job_id, id, available_at, lane
             FROM executions WHERE {QUEUED} ORDER BY job_id, id)
         SELECT j.id FROM e JOIN jobs j ON j.id = e.job_id
-        WHERE e.available_at <= %s {"AND e.lane <> ALL (%s::smallint[])" if busy else ""}
+        WHERE e.available_at <= %s {_not_busy("e", lanes=lanes, jobs=jobs)}
           AND {_NOTHING_RUNS}
         ORDER BY e.available_at, e.id LIMIT %s
         FOR UPDATE OF j SKIP LOCKED"""  # noqa: S608  # put together from constants

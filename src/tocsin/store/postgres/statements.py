@@ -45,7 +45,7 @@ from tocsin.store.postgres.queries import (
 )
 from tocsin.store.rows import Row, claimed_row, execution_row, is_first_claim
 from tocsin.store.sql.ids import is_id, repeated
-from tocsin.store.sql.statements import DueTimer, Result, Stored
+from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
@@ -95,12 +95,14 @@ class PostgresStatements:
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[DueTimer]:
-        """Timers of active jobs, earliest due first, locked."""
-        statement = due_timers_sql(exact=exact, busy=bool(busy))
-        return raw(conn).execute(statement, (until, *_lanes(busy), limit)).fetchall()
+        """Timers of active jobs, earliest due first, or ``newest`` first, locked."""
+        passed_over, flags = _passed_over(busy)
+        statement = due_timers_sql(exact=exact, **flags, newest=newest)
+        return raw(conn).execute(statement, (until, *passed_over, limit)).fetchall()
 
     def due_executions(
         self,
@@ -108,18 +110,20 @@ class PostgresStatements:
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[Row]:
-        """Pending executions that are not queued, earliest first, locked.
+        """Pending executions that are not queued, earliest first or ``newest`` first, locked.
 
         Those are passed over whose job is being changed, or they might be claimed by its old
         definition after the change was acknowledged. A timer needs no such look: whoever changes
         a job takes its timer away.
         """
         driver = raw(conn)
-        statement = due_executions_sql(exact=exact, busy=bool(busy))
-        found = driver.execute(statement, (until, *_lanes(busy), limit)).fetchall()
+        passed_over, flags = _passed_over(busy)
+        statement = due_executions_sql(exact=exact, **flags, newest=newest)
+        found = driver.execute(statement, (until, *passed_over, limit)).fetchall()
         of_jobs = {row[1] for row in found if row[-1] is not None}
         if not of_jobs:
             return found
@@ -130,13 +134,12 @@ class PostgresStatements:
             if row[-1] is None or row[1] in versions
         ]
 
-    def due_queued(
-        self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
-    ) -> Sequence[Row]:
+    def due_queued(self, conn: Connection, *, now: Millis, busy: Busy, limit: int) -> Sequence[Row]:
         """The oldest queued execution of each job, where nothing else of the job is live."""
         driver = raw(conn)
-        statement = queueing_jobs_sql(busy=bool(busy))
-        found = driver.execute(statement, (now, *_lanes(busy), limit)).fetchall()
+        passed_over, flags = _passed_over(busy)
+        statement = queueing_jobs_sql(**flags)
+        found = driver.execute(statement, (now, *passed_over, limit)).fetchall()
         if not found:
             return []
         # With these jobs locked nothing of theirs can begin, and what has begun is seen.
@@ -308,5 +311,9 @@ def _row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
     return row
 
 
-def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
-    return (array(sorted(busy)),) if busy else ()
+def _passed_over(busy: Busy) -> tuple[list[str], dict[str, bool]]:
+    """The parameters for what is busy, and which of them there are."""
+    lists = [array(sorted(busy.lanes))] if busy.lanes else []
+    if busy.jobs:
+        lists.append(array(sorted(busy.jobs)))
+    return lists, {"lanes": bool(busy.lanes), "jobs": bool(busy.jobs)}

@@ -1,9 +1,10 @@
 """Claiming: due timers become executions, due retries get an owner."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -14,13 +15,13 @@ from tocsin.domain.instant import MINUTE, Millis
 from tocsin.domain.job import Job, JobStatus, Overlap
 from tocsin.domain.planning import FirePlan, Live, Timer, Window
 from tocsin.domain.settle import void
-from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner
+from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner, fresh_part
 from tocsin.store.rows import EXECUTION_WIDTH, Row, execution_of
 from tocsin.store.sql import counters
 from tocsin.store.sql.executions import existing_ids, live_executions, postpone, write_ended
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
-from tocsin.store.sql.statements import DueTimer, Statements
+from tocsin.store.sql.statements import Busy, DueTimer, Statements
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
@@ -33,6 +34,8 @@ SLACK = 100
 LOOK_AT_MOST = 10_000
 """Fire times that the plans of one claim look at, roughly: after an outage each may look at 1,000,
 and the transaction must be over long before the lease is."""
+
+AnyRow = TypeVar("AnyRow", bound=Sequence[Any])
 
 _Candidate: TypeAlias = tuple[Millis, str, bool, Any]
 """The due instant, the id of the job or execution, whether it is exact, the row."""
@@ -114,9 +117,9 @@ class _Claiming:
     # --- reading
 
     def _candidates(self) -> list[_Candidate]:
-        """What is due, oldest first."""
+        """What is due, oldest first; where it is too much, a part of the newest before that."""
         request, statements, conn = self._request, self._statements, self._conn
-        busy = request.busy_lanes
+        busy = Busy(request.busy_lanes, request.busy_jobs)
         timers: list[tuple[bool, DueTimer]] = []
         rows: list[Row] = []
         for exact, until, limit in (
@@ -130,9 +133,20 @@ class _Claiming:
             waiting = statements.due_executions(
                 conn, exact=exact, until=until, busy=busy, limit=size
             )
+            self._more = self._more or len(found) == size or len(waiting) == size
+            fresh = fresh_part(limit)
+            if len(found) == size and fresh:
+                newest = statements.due_timers(
+                    conn, exact=exact, until=until, busy=busy, limit=fresh, newest=True
+                )
+                found = [*found, *_beyond(found, newest)]
+            if len(waiting) == size and fresh:
+                newest_rows = statements.due_executions(
+                    conn, exact=exact, until=until, busy=busy, limit=fresh, newest=True
+                )
+                waiting = [*waiting, *_beyond(waiting, newest_rows)]
             timers += [(exact, timer) for timer in found]
             rows += waiting
-            self._more = self._more or len(found) == size or len(waiting) == size
             if exact:
                 queued = statements.due_queued(conn, now=until, busy=busy, limit=size)
                 rows += queued
@@ -157,7 +171,7 @@ class _Claiming:
             leaves_at = execution.due if execution.available_at is None else execution.available_at
             candidates.append((leaves_at, execution.id, execution.exact, execution))
         candidates.sort(key=_order)
-        return candidates
+        return _newest_first(candidates, self._left)
 
     def _live_counts(self, timers: Sequence[tuple[bool, DueTimer]]) -> dict[str, Live]:
         careful, replacing = [], []
@@ -330,6 +344,31 @@ class _Claiming:
                 counters.jobs_counter(JobStatus.COMPLETED): count,
             },
         )
+
+
+def _beyond(found: Sequence[AnyRow], newest: Sequence[AnyRow]) -> list[AnyRow]:
+    """What the newest rows have that was not found among the oldest."""
+    known = {row[0] for row in found}
+    return [row for row in newest if row[0] not in known]
+
+
+def _newest_first(candidates: list[_Candidate], limits: Mapping[bool, int]) -> list[_Candidate]:
+    """Where there are more than a limit allows, a part of the newest before all others."""
+    counts = Counter(candidate[2] for candidate in candidates)
+    fresh = {
+        exact: fresh_part(limit) for exact, limit in limits.items() if counts[exact] > limit > 0
+    }
+    if not any(fresh.values()):
+        return candidates
+    first: list[_Candidate] = []
+    others: list[_Candidate] = []
+    for candidate in reversed(candidates):
+        if fresh.get(candidate[2], 0) > 0:
+            fresh[candidate[2]] -= 1
+            first.append(candidate)
+        else:
+            others.append(candidate)
+    return first + others[::-1]
 
 
 _NONE_LIVE = Live()

@@ -34,6 +34,13 @@ DueTimer: TypeAlias = tuple[str, Millis, Millis, int, int]
 """``job_id, fire_at, due_at, lane``, then the version of the job."""
 
 
+class Busy(NamedTuple):
+    """What a claim passes over."""
+
+    lanes: frozenset[int]
+    jobs: frozenset[str]
+
+
 class Stored(Enum):
     """What became of one row of a batch."""
 
@@ -156,10 +163,11 @@ class Statements(Protocol):
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[DueTimer]:
-        """Timers of active jobs, earliest due first, ties by job id."""
+        """Timers of active jobs, earliest due first, ties by job id; or ``newest`` first."""
 
     def due_executions(
         self,
@@ -167,17 +175,16 @@ class Statements(Protocol):
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[Row]:
-        """Pending executions that are not queued, earliest first, ties by id.
+        """Pending executions that are not queued, earliest first, ties by id; or ``newest`` first.
 
         Each row is ``EXECUTION_COLUMNS``, then the version of the job.
         """
 
-    def due_queued(
-        self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
-    ) -> Sequence[Row]:
+    def due_queued(self, conn: Connection, *, now: Millis, busy: Busy, limit: int) -> Sequence[Row]:
         """The oldest queued execution of each job, where nothing else of the job is live.
 
         Rows as in ``due_executions``.

@@ -32,29 +32,38 @@ def _marks(count: int) -> str:
 NODE_EXISTS = "SELECT 1 FROM nodes WHERE incarnation = ?"
 
 
-def due_timers_sql(*, busy: bool) -> str:
-    """Parameters: exact, until, busy lanes if any, limit."""
+def _not_busy(of: str, *, lanes: bool, jobs: bool) -> str:
+    """Parameters: busy lanes, busy jobs, each if there are any."""
+    return (f"AND {of}.lane NOT IN {_LIST} " if lanes else "") + (
+        f"AND {of}.job_id NOT IN {_LIST}" if jobs else ""
+    )
+
+
+def due_timers_sql(*, lanes: bool, jobs: bool, newest: bool) -> str:
+    """Parameters: exact, until, busy lanes and busy jobs if any, limit."""
+    order = "DESC" if newest else "ASC"
     return f"""
         SELECT t.job_id, t.fire_at, t.due_at, t.lane, j.version
         FROM timers t CROSS JOIN jobs j ON j.id = t.job_id
-        WHERE t.exact = ? AND t.due_at <= ? {f"AND t.lane NOT IN {_LIST}" if busy else ""}
+        WHERE t.exact = ? AND t.due_at <= ? {_not_busy("t", lanes=lanes, jobs=jobs)}
           AND j.status = 'active'
-        ORDER BY t.due_at, t.job_id LIMIT ?"""  # noqa: S608  # put together from constants
+        ORDER BY t.due_at {order}, t.job_id {order} LIMIT ?"""  # noqa: S608  # put together from constants
 
 
-def due_executions_sql(*, busy: bool) -> str:
-    """Parameters: exact, until, busy lanes if any, limit."""
+def due_executions_sql(*, lanes: bool, jobs: bool, newest: bool) -> str:
+    """Parameters: exact, until, busy lanes and busy jobs if any, limit."""
+    order = "DESC" if newest else "ASC"
     return f"""
         SELECT {_E_COLUMNS}, j.version
         FROM executions e INDEXED BY executions_waiting
         LEFT JOIN jobs j ON j.id = e.job_id
         WHERE e.{WAITING.replace("queued", "e.queued")} AND e.exact = ? AND e.available_at <= ?
-          {f"AND e.lane NOT IN {_LIST}" if busy else ""}
-        ORDER BY e.available_at, e.id LIMIT ?"""  # noqa: S608  # put together from constants
+          {_not_busy("e", lanes=lanes, jobs=jobs)}
+        ORDER BY e.available_at {order}, e.id {order} LIMIT ?"""  # noqa: S608  # from constants
 
 
-def due_queued_sql(*, busy: bool) -> str:
-    """Parameters: now, busy lanes if any, limit.
+def due_queued_sql(*, lanes: bool, jobs: bool) -> str:
+    """Parameters: now, busy lanes and busy jobs if any, limit.
 
     Goes from job to job through the index of what is queued, and takes the first of each where
     nothing is live that is not queued: what waits behind it costs nothing, however long the
@@ -78,7 +87,7 @@ def due_queued_sql(*, busy: bool) -> str:
           AND NOT EXISTS (
             SELECT 1 FROM executions o INDEXED BY executions_live
             WHERE o.job_id = waiting.job_id AND o.{LIVE} AND NOT o.queued)
-          {f"AND e.lane NOT IN {_LIST}" if busy else ""}
+          {_not_busy("e", lanes=lanes, jobs=jobs)}
         ORDER BY e.available_at, e.id LIMIT ?"""  # noqa: S608  # put together from constants
 
 

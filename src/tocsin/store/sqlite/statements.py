@@ -22,7 +22,7 @@ from tocsin.store.rows import (
     is_first_claim,
 )
 from tocsin.store.sql.ids import repeated
-from tocsin.store.sql.statements import DueTimer, Result, Stored
+from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
 from tocsin.store.sqlite.batches import Batch
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
@@ -115,13 +115,14 @@ class SqliteStatements:
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[DueTimer]:
-        """Timers of active jobs, earliest due first."""
-        lanes = _lanes(busy)
-        parameters = (exact, until, *lanes, limit)
-        return raw(conn).execute(due_timers_sql(busy=bool(lanes)), parameters).fetchall()
+        """Timers of active jobs, earliest due first, or ``newest`` first."""
+        passed_over, flags = _passed_over(busy)
+        statement = due_timers_sql(**flags, newest=newest)
+        return raw(conn).execute(statement, (exact, until, *passed_over, limit)).fetchall()
 
     def due_executions(
         self,
@@ -129,21 +130,20 @@ class SqliteStatements:
         *,
         exact: bool,
         until: Millis,
-        busy: frozenset[int],
+        busy: Busy,
         limit: int,
+        newest: bool = False,
     ) -> Sequence[Row]:
-        """Pending executions that are not queued, earliest first."""
-        lanes = _lanes(busy)
-        parameters = (exact, until, *lanes, limit)
-        return raw(conn).execute(due_executions_sql(busy=bool(lanes)), parameters).fetchall()
+        """Pending executions that are not queued, earliest first, or ``newest`` first."""
+        passed_over, flags = _passed_over(busy)
+        statement = due_executions_sql(**flags, newest=newest)
+        return raw(conn).execute(statement, (exact, until, *passed_over, limit)).fetchall()
 
-    def due_queued(
-        self, conn: Connection, *, now: Millis, busy: frozenset[int], limit: int
-    ) -> Sequence[Row]:
+    def due_queued(self, conn: Connection, *, now: Millis, busy: Busy, limit: int) -> Sequence[Row]:
         """The oldest queued execution of each job, where nothing else of the job is live."""
-        lanes = _lanes(busy)
-        parameters = (now, *lanes, limit)
-        return raw(conn).execute(due_queued_sql(busy=bool(lanes)), parameters).fetchall()
+        passed_over, flags = _passed_over(busy)
+        statement = due_queued_sql(**flags)
+        return raw(conn).execute(statement, (now, *passed_over, limit)).fetchall()
 
     def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later."""
@@ -151,9 +151,9 @@ class SqliteStatements:
         if not busy:
             found += raw(conn).execute(NEXT_DUE, (after,)).fetchone()
         else:
-            lanes = _lanes(busy)
+            lanes = _json(sorted(busy))
             for statement in NEXT_DUE_PAST_BUSY:
-                found += raw(conn).execute(statement, (after, *lanes)).fetchone()
+                found += raw(conn).execute(statement, (after, lanes)).fetchone()
         return min((at for at in found if at is not None), default=None)
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
@@ -316,8 +316,12 @@ def _store_each(driver: sqlite3.Connection, results: Sequence[Result]) -> list[S
     return outcomes
 
 
-def _lanes(busy: frozenset[int]) -> tuple[str, ...]:
-    return (_json(sorted(busy)),) if busy else ()
+def _passed_over(busy: Busy) -> tuple[list[str], dict[str, bool]]:
+    """The parameters for what is busy, and which of them there are."""
+    lists = [_json(sorted(busy.lanes))] if busy.lanes else []
+    if busy.jobs:
+        lists.append(_json(sorted(busy.jobs)))
+    return lists, {"lanes": bool(busy.lanes), "jobs": bool(busy.jobs)}
 
 
 def _json(values: Sequence[str] | Sequence[int]) -> str:
