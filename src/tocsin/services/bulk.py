@@ -16,7 +16,7 @@ import orjson
 from tocsin.domain.codec import json_text, spec_to_json
 from tocsin.domain.codes import CodeRule
 from tocsin.domain.errors import InvalidInput
-from tocsin.domain.instant import Millis, format_instant
+from tocsin.domain.instant import Millis, format_instant, parse_instant
 from tocsin.domain.job import (
     BodyKind,
     DeliveryMode,
@@ -32,7 +32,7 @@ from tocsin.domain.job import (
 from tocsin.domain.placeholder import JsonTemplate
 from tocsin.domain.planning import Timer
 from tocsin.domain.retry import RetryPolicy
-from tocsin.domain.schedule import At, Schedule
+from tocsin.domain.schedule import At, Schedule, once
 from tocsin.services import lifecycle
 from tocsin.services.definitions import (
     AT_GRACE,
@@ -119,7 +119,7 @@ class BulkReader:
         self._new_id = new_id
         self._policies: dict[bytes, _Policies] = {}
         self._frames: dict[tuple[bytes, bool], _Frame] = {}
-        self._whens: dict[tuple[bytes | str, Millis | None], _When] = {}
+        self._whens: dict[tuple[bytes, Millis | None], _When] = {}
         self._urls: dict[str, _Url] = {}
 
     def read(self, data: object) -> Fresh:
@@ -229,7 +229,13 @@ class BulkReader:
 
     def _when(self, data: dict[str, Any], grace: Millis | None) -> _When | None:
         at = data.get("at")
-        key = (at if len(data) == 1 and type(at) is str else orjson.dumps(data), grace)
+        if len(data) == 1 and type(at) is str:
+            instant = parse_instant(at)
+            if instant < self._now - (AT_GRACE if grace is None else grace):
+                return None
+            # Each job has another, so that to remember it would not help.
+            return _once(instant)
+        key = (orjson.dumps(data), grace)
         known = self._whens.get(key)
         if known is None:
             schedule = read_schedule(
@@ -242,7 +248,7 @@ class BulkReader:
             if fire_at is None:
                 return None
             text, described = _shown(schedule)
-            known = _When(schedule=schedule, fire_at=fire_at, text=text, described=described)
+            known = _When(schedule, fire_at, text, described)
             _keep(self._whens, key, known, len(key[0]))
         return known
 
@@ -316,25 +322,23 @@ def _split_target(target: Mapping[str, Any]) -> tuple[dict[str, Any], Any, Any]:
     return frame, frame.pop("url", None), frame.pop("body", None)
 
 
-def _shown(schedule: Schedule) -> tuple[str, str]:
-    """A schedule as it is stored, and in words, as JSON."""
-    kind = schedule.kind
-    if not isinstance(kind, At):
-        return _shown_again(schedule)
-    # Each has another instant, so that no cache helps.
-    described = json_text(schedule.describe())
-    bounds = (schedule.timezone, schedule.starts_at, schedule.ends_at, schedule.jitter)
-    if bounds == ("UTC", None, None, 0):
-        return f'{{"at":"{format_instant(kind.instant)}",{_PLAIN}', described
-    return json_text(schedule.to_json()), described
+def _once(instant: Millis) -> _When:
+    """A schedule that is nothing but an instant."""
+    return _When(
+        Schedule(kind=At(instant=instant)),
+        instant,
+        f'{{"at":"{format_instant(instant)}",{_PLAIN}',
+        f'"{once(instant, "UTC")}"',
+    )
 
 
 _PLAIN: Final = json_text(Schedule(kind=At(instant=0)).to_json()).partition(",")[2]
-"""What follows the instant of a schedule that is nothing else."""
+"""What follows the instant of such a schedule."""
 
 
 @lru_cache(maxsize=4_096)
-def _shown_again(schedule: Schedule) -> tuple[str, str]:
+def _shown(schedule: Schedule) -> tuple[str, str]:
+    """A schedule as it is stored, and in words, as JSON."""
     return json_text(schedule.to_json()), json_text(schedule.describe())
 
 

@@ -36,7 +36,7 @@ def describe(
         case Every(interval=interval):
             text = _sentence(_every(interval))
         case At(instant=instant):
-            text = f"Once, on {_moment(instant, timezone)} ({timezone})"
+            text = once(instant, timezone)
         case _:
             assert_never(kind)
     bounds = [
@@ -50,6 +50,11 @@ def describe(
     if jitter:
         text += f", up to {duration_words(jitter)} later"
     return text
+
+
+def once(instant: Millis, timezone: str) -> str:
+    """The sentence of a schedule that is nothing but an instant."""
+    return f"Once, on {_moment(instant, timezone)} ({timezone})"
 
 
 def duration_words(duration: Millis) -> str:
