@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import burst, claims, client, create, failover, history, idle, lateness, store
+from bench import burst, claims, client, create, failover, history, idle, lateness, stages, store
 from bench.context import Bench
 from bench.report import Figure, machine, table
 
@@ -19,6 +19,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "create": (create.singles, "single POSTs, 32 at once"),
     "batch": (create.batches, "batches of 1,000 jobs"),
     "client": (client.run, "Tocsin's HTTP client and others, POSTs over connections that are kept"),
+    "stages": (stages.run, "what each stage of a batch costs, alone"),
     "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
     "pg-burst": (burst.on_postgres, "the burst on PostgreSQL, with 1, 2 and 4 processes"),
     "pg-lateness": (lateness.on_postgres, "1,000 jobs every second on two nodes on PostgreSQL"),
