@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    batch_stages,
     burst,
     claims,
     client,
@@ -33,6 +34,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "create": (create.singles, "single POSTs, 32 at once"),
     "batch": (create.batches, "batches of 1,000 jobs"),
     "client": (client.run, "Tocsin's HTTP client and others, POSTs over connections that are kept"),
+    "batch-stages": (batch_stages.run, "what each stage of a batch costs, alone"),
     "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
     "pg-burst": (burst.on_postgres, "the burst on PostgreSQL, with 1, 2 and 4 processes"),
     "pg-lateness": (lateness.on_postgres, "1,000 jobs every second on two nodes on PostgreSQL"),

@@ -408,7 +408,7 @@ class _Node:
         usage = await self._store.usage()
         if usage.jobs == 0:
             saved = await self._jobs.create_batch({"jobs": demo_jobs(self._url)})
-            log.info("demo.added", jobs=len(saved.views))
+            log.info("demo.added", jobs=len(saved.fresh))
 
 
 class _Server(uvicorn.Server):

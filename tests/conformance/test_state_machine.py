@@ -63,6 +63,7 @@ from tocsin.store.port import (
     Claimed,
     JobSort,
     JobView,
+    NewJobs,
     Recorded,
     Request,
     Stats,
@@ -137,9 +138,21 @@ class Sent:
     results: tuple[Execution, ...]
 
 
+def raised(error: TocsinError) -> Raised:
+    """What an error has in common on all stores."""
+    if isinstance(error, InvalidInput):
+        problems = tuple((problem.field, problem.code) for problem in error.problems)
+        return Raised(InvalidInput, problems)
+    return Raised(type(error))
+
+
 def comparable(value: Any) -> object:
     """A result without the order that the port leaves open."""
     match value:
+        case TocsinError():
+            return raised(value)
+        case [*outcomes] if any(isinstance(one, TocsinError) for one in outcomes):
+            return [comparable(one) for one in outcomes]
         case Claimed():
             claims = {
                 claim.execution.id: (claim.execution, _as_claimed(claim.job, value.completed))
@@ -242,11 +255,8 @@ class StoreMachine(RuleBasedStateMachine):
         async def outcome(store: Store) -> Any:
             try:
                 return await call(store)
-            except InvalidInput as error:
-                problems = tuple((problem.field, problem.code) for problem in error.problems)
-                return Raised(InvalidInput, problems)
             except TocsinError as error:
-                return Raised(type(error))
+                return raised(error)
 
         expected = self.run(outcome(self.model))
         got = self.run(outcome(self.real))
@@ -274,6 +284,30 @@ class StoreMachine(RuleBasedStateMachine):
         self.create(names, definition, key)
 
     def create(self, names: list[str], definition: dict[str, Any], key: str | None) -> None:
+        new = self.new_jobs(names, definition, key)
+        done = self.both(
+            lambda store: store.create_jobs(new.jobs, limits=NO_LIMITS, request=new.request)
+        )
+        if done is None:
+            self.created(new)
+
+    @rule(
+        names=st.lists(st.lists(st.sampled_from(NAMES), max_size=2), max_size=4),
+        definition=definitions,
+        keys=st.lists(requests, min_size=4, max_size=4),
+    )
+    def create_sets(
+        self, names: list[list[str]], definition: dict[str, Any], keys: list[str | None]
+    ) -> None:
+        sets = [
+            self.new_jobs(some, definition, key) for some, key in zip(names, keys, strict=False)
+        ]
+        outcomes = self.both(lambda store: store.create_sets(sets, limits=NO_LIMITS))
+        for new, outcome in zip(sets, outcomes, strict=True):
+            if outcome is None:
+                self.created(new)
+
+    def new_jobs(self, names: list[str], definition: dict[str, Any], key: str | None) -> NewJobs:
         news = []
         for name in names:
             self.counter += 1
@@ -284,11 +318,12 @@ class StoreMachine(RuleBasedStateMachine):
                 new = replace(new, job=replace(job, status=JobStatus.COMPLETED))
             news.append(new)
         request = self.request("create", key, [new.job.id for new in news])
-        done = self.both(lambda store: store.create_jobs(news, limits=NO_LIMITS, request=request))
-        if done is None:
-            for new in news:
-                self.ids.append(new.job.id)
-                self.written(new.job, new.timer)
+        return NewJobs(jobs=news, request=request)
+
+    def created(self, some: NewJobs) -> None:
+        for new in some.jobs:
+            self.ids.append(new.job.id)
+            self.written(new.job, new.timer)
 
     @precondition(lambda self: self.ids)
     @rule(

@@ -51,6 +51,7 @@ from tocsin.store.port import (
     Claim,
     Claimed,
     ClaimRequest,
+    Created,
     Cursor,
     ExecutionQuery,
     JobQuery,
@@ -58,6 +59,7 @@ from tocsin.store.port import (
     JobView,
     Limits,
     NewJob,
+    NewJobs,
     Node,
     Page,
     Planner,
@@ -228,6 +230,17 @@ class MemoryStore:
                     state.put(state.timers, job.id, new.timer)
             _store_request(state, request)
             return None
+
+    async def create_sets(self, sets: Sequence[NewJobs], *, limits: Limits) -> Sequence[Created]:
+        outcomes: list[Created] = []
+        for one in sets:
+            try:
+                taken = await self.create_jobs(one.jobs, limits=limits, request=one.request)
+            except (InvalidInput, CapacityExceeded, Conflict) as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(taken)
+        return outcomes
 
     async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
         async with self._transaction("find_request") as state:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin.domain.instant import MAX_INSTANT, format_instant, parse_instant
+from tocsin.domain.instant import MAX_INSTANT, MIN_INSTANT, format_instant, parse_instant
 
 CHRISTMAS_EVE = 1_798_135_200_000
 
@@ -92,3 +92,27 @@ def test_what_is_written_is_read_back_and_agrees_with_datetime(instant: int) -> 
 def test_garbage_raises_nothing_but_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert 0 <= parse_instant(text) <= MAX_INSTANT
+
+
+@given(st.integers(MIN_INSTANT // 1_000, MAX_INSTANT // 1_000))
+def test_full_seconds_are_read_back(second: int) -> None:
+    assert parse_instant(format_instant(second * 1_000)) == second * 1_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30T10:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z",
+        "2026-1-01T010:00:00Z",
+        "2026-12-24T24:00:00Z",
+        "2026-12-24T23:60:00Z",
+        "2026-12-24T23:59:60Z",
+        "\uff12026-12-24T23:59:00Z",
+        "2026-12-24T23:59:00ZZ",
+    ],
+)
+def test_what_looks_plain_is_looked_at_all_the_same(text: str) -> None:
+    with pytest.raises(ValueError, match=r"instant|exist|range"):
+        parse_instant(text)

@@ -1,6 +1,6 @@
 """The domain as JSON values in the shapes of ``schemas``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -18,13 +18,14 @@ from tocsin.api.schemas import (
     PreviewOut,
     StatsOut,
 )
-from tocsin.domain.codec import SPEC_START, attempts_to_json, spec_to_json
+from tocsin.domain.codec import SPEC_START, attempts_to_json, spec_text, spec_to_json
 from tocsin.domain.duration import format_duration
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import MINUTE, Millis, format_instant
 from tocsin.domain.job import JobStatus
 from tocsin.domain.schedule import Schedule
 from tocsin.domain.tally import Tally, lateness
+from tocsin.services.bulk import Fresh
 from tocsin.services.executions import JobState
 from tocsin.services.previews import Preview
 from tocsin.services.stats import JobFigures, Overview, Percentiles
@@ -46,19 +47,27 @@ def job_json(view: JobView) -> JobOut:
     return cast("JobOut", {"id": job.id, "name": job.name, **shown, **_state_of(view)})
 
 
-def job_bytes(view: JobView, written: str | None) -> bytes:
-    """A job as JSON; ``written`` is its ``spec_text``, where that is at hand.
+def fresh_jobs(fresh: Sequence[Fresh]) -> bytes:
+    """New jobs as JSON, with commas between them.
 
-    To write definitions again would be most of the cost of a batch's answer, so the rest is put
-    around what is there.
+    To write their definitions again would be most of the cost of a batch's answer, so the rest is
+    put around the text that is stored. Names, ids and instants need no escapes.
     """
-    job = view.job
-    if written is None:
-        return dumps(job_json(view))
-    described = {"description": _describe(job.spec.schedule)}
-    start = dumps({"id": job.id, "name": job.name, "schedule": described})[: -len("}}")]
-    definition = written[len(SPEC_START) : -len("}")].encode()
-    return b"%b,%b,%b" % (start, definition, dumps(_state_of(view))[len("{") :])
+    return ",".join(map(_fresh_job, fresh)).encode()
+
+
+def _fresh_job(fresh: Fresh) -> str:
+    new, described = fresh
+    job, timer = new.job, new.timer
+    written = spec_text(job.spec) if new.written is None else new.written
+    fires = "null" if timer is None else f'"{format_instant(timer.fire_at)}"'
+    created = format_instant(job.created_at)
+    return (
+        f'{{"id":"{job.id}","name":"{job.name}","schedule":{{"description":{described},'
+        f'{written[len(SPEC_START) : -1]},"status":"{job.status}","version":{job.version},'
+        f'"created_at":"{created}","updated_at":"{created}","next_fire_at":{fires},'
+        '"last_execution":null}'
+    )
 
 
 def _state_of(view: JobView) -> dict[str, object]:

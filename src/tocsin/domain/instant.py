@@ -29,6 +29,8 @@ _SHAPE = re.compile(
     re.ASCII,
 )
 
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d)T", re.ASCII)
+
 
 def parse_instant(text: str) -> Millis:
     """Read an RFC 3339 instant; digits beyond the millisecond are cut off.
@@ -37,6 +39,9 @@ def parse_instant(text: str) -> Millis:
     offset, for a date that does not exist, and for anything outside of the years 1970 to 9999
     in UTC.
     """
+    plain = _plain(text)
+    if plain is not None:
+        return plain
     if len(text) > _MAX_TEXT:
         raise ValueError(f"is too long: expected {_ACCEPTED}")
     match = _SHAPE.fullmatch(text)
@@ -63,6 +68,33 @@ def parse_instant(text: str) -> Millis:
 _MINUTES = tuple(f"{m // 60:02}:{m % 60:02}:" for m in range(24 * 60))
 _SECONDS = tuple(f"{s:02}" for s in range(60))
 _MILLISECONDS = ("Z", *(f".{ms:03}Z" for ms in range(1, 1_000)))
+_MINUTE_OF = {text: minute * MINUTE for minute, text in enumerate(_MINUTES)}
+_SECOND_OF = {f"{text}Z": second * SECOND for second, text in enumerate(_SECONDS)}
+
+
+def _plain(text: str) -> Millis | None:
+    """An instant as ``format_instant`` writes it on full seconds; ``None`` for any other.
+
+    Large batches have one in each job: a third of what it takes to look at every form.
+    """
+    minute, second = _MINUTE_OF.get(text[11:17]), _SECOND_OF.get(text[17:])
+    if minute is None or second is None:
+        return None
+    midnight = _midnight(text[:11])
+    return None if midnight is None else midnight + minute + second
+
+
+@lru_cache(maxsize=512)
+def _midnight(text: str) -> Millis | None:
+    """The beginning of a day that is written as ``2026-12-24T``."""
+    match = _DAY.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        day = (datetime.fromisoformat(f"{match[1]}T00:00:00+00:00") - _EPOCH).days
+    except ValueError:
+        return None
+    return day * DAY if day >= 0 else None
 
 
 @lru_cache(maxsize=512)

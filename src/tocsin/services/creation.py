@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
 from tocsin.services import lifecycle
+from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.checking import MAX_PROBLEMS
 from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.group_commit import GroupCommit
 from tocsin.services.requests import Keyed
 from tocsin.store.bus import Bus, JobsChanged
-from tocsin.store.port import JobView, Limits, NewJob, Request, Store
+from tocsin.store.port import JobView, Limits, NewJob, NewJobs, Request, Store
 
-BATCH_SLICE = 100
+BATCH_SLICE = 200
 """Jobs of a batch that are checked before other work has its turn: about 2 ms."""
 
 
@@ -31,10 +33,9 @@ class Saved:
 class SavedBatch:
     """Jobs that were stored, in the order of the request."""
 
-    views: Sequence[JobView]
-    written: Sequence[str | None] = ()
-    """The ``spec_text`` of each, unless ``replayed``."""
-    replayed: bool = False
+    fresh: Sequence[Fresh] = ()
+    replayed: Sequence[JobView] | None = None
+    """Where an idempotency key named an earlier request, and nothing was done: its jobs."""
 
 
 class JobCreation:
@@ -56,7 +57,8 @@ class JobCreation:
         self._bus = bus
         self._now = now
         self._new_id = new_id
-        self._limits = limits
+        self._commit = GroupCommit(store, limits)
+        self._checking = asyncio.Lock()
         self._defaults = defaults
         self._max_batch = max_batch
         self._namespace = namespace
@@ -71,49 +73,65 @@ class JobCreation:
             return Saved(
                 view=(await self._replay_or(keyed, error))[0], created=False, replayed=True
             )
-        views, replayed = await self._keep([new], keyed, now)
-        return Saved(view=views[0], created=not replayed, replayed=replayed)
+        try:
+            replayed = await self._keep([new], keyed, now)
+        except InvalidInput as error:
+            raise _of_first(error) from None
+        if replayed is not None:
+            return Saved(view=replayed[0], created=False, replayed=True)
+        return Saved(view=_view_of(new), created=True)
 
     async def create_batch(self, data: object, key: str | None) -> SavedBatch:
         """Store new jobs, all or none; see ``JobService.create_batch``."""
         items = self._items(data)
         keyed = Keyed.of(self._namespace, "jobs.create_batch", key, data)
         now = self._now()
-        news: list[NewJob] = []
+        # One batch after the other: then the first is written while the next is checked. Side by
+        # side they would all be checked at the same time, and then all be written.
+        async with self._checking:
+            fresh, problems = await self._check(items, now)
+        if problems:
+            refused = InvalidInput(problems[:MAX_PROBLEMS], "no job was created; see errors")
+            return SavedBatch(replayed=await self._replay_or(keyed, refused))
+        replayed = await self._keep([one.new for one in fresh], keyed, now)
+        return SavedBatch(fresh=fresh, replayed=replayed)
+
+    async def _check(
+        self, items: Sequence[object], now: Millis
+    ) -> tuple[list[Fresh], list[FieldProblem]]:
+        """New jobs of the definitions of a batch, and what is wrong with them."""
+        reader = BulkReader(
+            defaults=self._defaults, now=now, namespace=self._namespace, new_id=self._new_id
+        )
+        fresh: list[Fresh] = []
         problems: list[FieldProblem] = []
         for start in range(0, len(items), BATCH_SLICE):
             for index in range(start, min(start + BATCH_SLICE, len(items))):
                 try:
-                    news.append(self._new(items[index], now))
+                    fresh.append(reader.read(items[index]))
                 except InvalidInput as error:
                     problems.extend(error.under(f"jobs.{index}").problems)
             if len(problems) >= MAX_PROBLEMS:
                 break
             await asyncio.sleep(0)
-        if problems:
-            refused = InvalidInput(problems[:MAX_PROBLEMS], "no job was created; see errors")
-            return SavedBatch(views=await self._replay_or(keyed, refused), replayed=True)
-        views, replayed = await self._keep(news, keyed, now, batch=True)
-        if replayed:
-            return SavedBatch(views=views, replayed=True)
-        return SavedBatch(views=views, written=[new.written for new in news])
+        return fresh, problems
 
     async def create_named(self, name: str, data: object) -> Saved | None:
         """Store a new job under a name; ``None`` where somebody else has just taken it."""
         if isinstance(data, dict) and data.get("name") is None:
             data = {**data, "name": name}
-        definition = read_definition(data, defaults=self._defaults, now=self._now())
+        now = self._now()
+        definition = read_definition(data, defaults=self._defaults, now=now)
         if definition.name != name:
             raise name_differs()
         new = lifecycle.created(
-            definition, job_id=self._new_id(), namespace=self._namespace, now=self._now()
+            definition, job_id=self._new_id(), namespace=self._namespace, now=now
         )
         try:
-            await self._store.create_jobs([new], limits=self._limits)
+            await self._keep([new], None, now)
         except InvalidInput:
             return None
-        self._publish([new])
-        return Saved(view=_fresh(new), created=True)
+        return Saved(view=_view_of(new), created=True)
 
     def _items(self, data: object) -> Sequence[object]:
         items = data.get("jobs") if isinstance(data, dict) else None
@@ -141,17 +159,15 @@ class JobCreation:
         )
 
     async def _keep(
-        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, *, batch: bool = False
-    ) -> tuple[Sequence[JobView], bool]:
+        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis
+    ) -> Sequence[JobView] | None:
+        """Store new jobs; the jobs of the earlier request where the key is taken."""
         request = None if keyed is None else keyed.request([new.job.id for new in news], now)
-        try:
-            taken = await self._store.create_jobs(news, limits=self._limits, request=request)
-        except InvalidInput as error:
-            raise error if batch else _of_first(error) from None
+        taken = await self._commit.store(NewJobs(jobs=news, request=request))
         if taken is not None and keyed is not None:
-            return await self._replay(keyed, taken), True
+            return await self._replay(keyed, taken)
         self._publish(news)
-        return [_fresh(new) for new in news], False
+        return None
 
     async def _replay(self, keyed: Keyed, taken: Request) -> Sequence[JobView]:
         """The jobs that an earlier request created, as they are now."""
@@ -207,7 +223,7 @@ def _of_first(error: InvalidInput) -> InvalidInput:
     )
 
 
-def _fresh(new: NewJob) -> JobView:
+def _view_of(new: NewJob) -> JobView:
     return JobView(
         job=new.job,
         next_fire_at=None if new.timer is None else new.timer.fire_at,

@@ -99,7 +99,7 @@ def read_definition(
     grace = misfire.grace
     schedule: Schedule | None = None
     try:
-        schedule = _read_schedule(
+        schedule = read_schedule(
             job["schedule"],
             now=now,
             at_grace=AT_GRACE if grace is None else grace,
@@ -111,7 +111,7 @@ def read_definition(
     retry = _read_retry(job.get("retry"), defaults.retry, problems)
     success = _read_success(job.get("success"), defaults.success, problems)
     tags = _read_tags(job.get("tags"), problems)
-    metadata = _read_metadata(job.get("metadata"), problems)
+    metadata = read_metadata(job.get("metadata"), problems)
     if misshapen:
         raise InvalidInput([*misshapen, *beside(misshapen, problems)])
     if problems or schedule is None or target is None:
@@ -187,9 +187,10 @@ def _merge(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 _ANY_TIME: Millis = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
 
-def _read_schedule(
+def read_schedule(
     data: Mapping[str, object], *, now: Millis, at_grace: Millis, previous: Schedule | None
 ) -> Schedule:
+    """The schedule of a definition; raises ``InvalidInput`` as ``parse_schedule`` does."""
     cron = data.get("cron")
     if isinstance(cron, str) and data.keys() <= _CRON_FIELDS:
         zone, jitter = data.get("timezone"), data.get("jitter")
@@ -341,7 +342,8 @@ def _read_tags(tags: Sequence[str] | None, problems: Problems) -> tuple[str, ...
     return tuple(dict.fromkeys(tags))
 
 
-def _read_metadata(data: dict[str, Any] | None, problems: Problems) -> Mapping[str, Json]:
+def read_metadata(data: dict[str, Any] | None, problems: Problems) -> Mapping[str, Json]:
+    """The metadata of a definition, held to its bounds."""
     if not data:
         return _NO_METADATA
     if depth_of(data, MAX_METADATA_DEPTH) > MAX_METADATA_DEPTH:

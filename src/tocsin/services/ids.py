@@ -59,6 +59,11 @@ def read_ref(text: str) -> str | None:
     return text if _NAME.fullmatch(text) else None
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a job."""
+    return _NAME.fullmatch(text) is not None and not looks_like_uuid(text)
+
+
 def looks_like_uuid(text: str) -> bool:
     """Whether a text has the shape of an id, whatever its version."""
     return len(text) == 36 and _UUID.fullmatch(text) is not None

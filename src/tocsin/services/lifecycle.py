@@ -58,15 +58,22 @@ def next_fire(spec: JobSpec, *, now: Millis, last_planned: Millis | None) -> Mil
 
     Never one that was planned before. An ``at`` within its grace is still to come.
     """
-    kind = spec.schedule.kind
-    after = now
-    if isinstance(kind, At):
-        grace = AT_GRACE if spec.misfire.grace is None else spec.misfire.grace
-        if now - grace <= kind.instant <= now:
-            after = kind.instant - 1
+    after = _start(spec.schedule, spec.misfire.grace, now)
     if last_planned is not None:
         after = max(after, last_planned)
     return spec.schedule.next_after(after)
+
+
+def first_fire(schedule: Schedule, grace: Millis | None, *, now: Millis) -> Millis | None:
+    """The same of a new job, from the parts of its definition that say so."""
+    return schedule.next_after(_start(schedule, grace, now))
+
+
+def _start(schedule: Schedule, grace: Millis | None, now: Millis) -> Millis:
+    kind = schedule.kind
+    if isinstance(kind, At) and now - (AT_GRACE if grace is None else grace) <= kind.instant <= now:
+        return kind.instant - 1
+    return now
 
 
 def edited(

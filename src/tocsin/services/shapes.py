@@ -21,6 +21,10 @@ MAX_METADATA: Final = 16_384
 
 MAX_METADATA_DEPTH: Final = 16
 
+MAX_URL: Final = 8_192
+MAX_DESCRIPTION: Final = 2_000
+"""Characters."""
+
 NAME_PATTERN: Final = "^[a-z0-9][a-z0-9._-]{0,99}$"
 # Printable, no comma (lists of tags are written with commas), no space at either end.
 TAG_PATTERN: Final = r"^[^\x00-\x20\x7f,](?:[^\x00-\x1f\x7f,]*[^\x00-\x20\x7f,])?$"
@@ -124,7 +128,7 @@ class TargetIn(TypedDict, total=False):
         str | None,
         Field(
             min_length=1,
-            max_length=8_192,
+            max_length=MAX_URL,
             description="http or https, without credentials and fragment.",
             examples=["https://example.com/hook"],
         ),
@@ -216,7 +220,7 @@ class JobIn(TypedDict, total=False):
             examples=["nightly-report"],
         ),
     ]
-    description: Annotated[str | None, Field(max_length=2_000)]
+    description: Annotated[str | None, Field(max_length=MAX_DESCRIPTION)]
     schedule: Required[ScheduleIn]
     target: Required[TargetIn]
     retry: RetryIn | None

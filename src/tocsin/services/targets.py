@@ -70,7 +70,7 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
         return LogTarget(text=log) if len(problems) == before else None
 
     assert url is not None  # noqa: S101  # for the type checker: one of both is there
-    problems.extend(_url_problems(url))
+    problems.extend(url_problems(url))
     headers = data.get("headers")
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
@@ -165,7 +165,8 @@ def _check_base64(text: str, problems: Problems) -> None:
 
 # The jobs of a batch often have one target. Not many, because a URL can be 8 KiB long.
 @lru_cache(maxsize=512)
-def _url_problems(url: str) -> Sequence[FieldProblem]:
+def url_problems(url: str) -> Sequence[FieldProblem]:
+    """What is wrong with the URL of a target."""
     match = _URL.fullmatch(url)
     if match is None:
         return [_problem("url", "is not an absolute http:// or https:// URL", "invalid_url")]

@@ -131,6 +131,18 @@ class Request:
     created_at: Millis
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJobs:
+    """Jobs that somebody wants stored, all or none."""
+
+    jobs: Sequence[NewJob]
+    request: Request | None = None
+
+
+Created: TypeAlias = Request | Exception | None
+"""What became of new jobs: stored (``None``), asked for before (the stored request), or refused."""
+
+
 # --- engine -------------------------------------------------------------------------------------
 
 
@@ -285,6 +297,14 @@ class Store(Protocol):
         returned; otherwise ``None``. Raises ``InvalidInput`` with one problem per job whose name
         is taken (field ``jobs.<index>.name``, code ``name_taken``; a repetition within the batch
         counts) and ``CapacityExceeded`` (limit ``jobs`` or ``bytes``).
+        """
+
+    async def create_sets(self, sets: Sequence[NewJobs], *, limits: Limits) -> Sequence[Created]:
+        """Store the new jobs of several callers in few transactions, one where all goes well.
+
+        The outcome of each set is what ``create_jobs`` would have returned or raised, had the sets
+        come one after the other; what is wrong with one of them concerns no other. A
+        ``StoreError`` that concerns all (the store is full, or does not answer) is raised.
         """
 
     async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:

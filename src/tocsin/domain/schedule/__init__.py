@@ -11,6 +11,7 @@
     zones        time zones and their offsets
 """
 
+from tocsin.domain.schedule.describe import once
 from tocsin.domain.schedule.kinds import At, Cron, Every, Kind
 from tocsin.domain.schedule.model import LocalFire, Schedule
 from tocsin.domain.schedule.parsing import parse_schedule, schedule_from_json
@@ -22,6 +23,7 @@ __all__ = [
     "Kind",
     "LocalFire",
     "Schedule",
+    "once",
     "parse_schedule",
     "schedule_from_json",
 ]

@@ -1,8 +1,10 @@
 """Schedules in words."""
 
+from datetime import date
+from functools import lru_cache
 from typing import assert_never
 
-from tocsin.domain.instant import Millis
+from tocsin.domain.instant import DAY, MINUTE, Millis
 from tocsin.domain.schedule.cron_syntax import read_cron
 from tocsin.domain.schedule.cron_words import MONTH_NAMES, cron_words
 from tocsin.domain.schedule.kinds import At, Cron, Every, Kind
@@ -15,6 +17,8 @@ _UNITS = (
     ("second", 1_000),
     ("millisecond", 1),
 )
+
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 def describe(
@@ -32,7 +36,7 @@ def describe(
         case Every(interval=interval):
             text = _sentence(_every(interval))
         case At(instant=instant):
-            text = f"Once, on {_moment(instant, timezone)} ({timezone})"
+            text = once(instant, timezone)
         case _:
             assert_never(kind)
     bounds = [
@@ -46,6 +50,11 @@ def describe(
     if jitter:
         text += f", up to {duration_words(jitter)} later"
     return text
+
+
+def once(instant: Millis, timezone: str) -> str:
+    """The sentence of a schedule that is nothing but an instant."""
+    return f"Once, on {_moment(instant, timezone)} ({timezone})"
 
 
 def duration_words(duration: Millis) -> str:
@@ -64,10 +73,20 @@ def _every(interval: Millis) -> str:
     return f"every {rest}" if first == "1" and " " not in rest else f"every {words}"
 
 
+# Jobs of a batch fire at thousands of instants, but on few days.
+@lru_cache(maxsize=512)
+def _date(day: int) -> str:
+    one = date.fromordinal(_EPOCH_ORDINAL + day)
+    return f"{one.day} {MONTH_NAMES[one.month - 1]} {one.year}"
+
+
 def _moment(instant: Millis, timezone: str) -> str:
+    if timezone == "UTC" and instant % MINUTE == 0:
+        day, minute = instant // DAY, instant % DAY // MINUTE
+        return f"{_date(day)} at {minute // 60:02}:{minute % 60:02}"
     local = local_moment(instant, timezone)
-    date = f"{local.day} {MONTH_NAMES[local.month - 1]} {local.year}"
-    text = f"{date} at {local.hour:02}:{local.minute:02}"
+    on = f"{local.day} {MONTH_NAMES[local.month - 1]} {local.year}"
+    text = f"{on} at {local.hour:02}:{local.minute:02}"
     if ms := instant % 1_000:
         return f"{text}:{local.second:02}.{ms:03}"
     return f"{text}:{local.second:02}" if local.second else text

@@ -1,6 +1,7 @@
 """Jobs, one at a time or a batch of new ones."""
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from sqlalchemy import Connection, bindparam, delete, select, text, update
@@ -13,6 +14,7 @@ from tocsin.domain.planning import Timer
 from tocsin.store.port import JobView, Limits, NewJob, Request
 from tocsin.store.rows import (
     JOB_COLUMNS,
+    Row,
     execution_of,
     job_row,
     load_json,
@@ -30,7 +32,8 @@ from tocsin.store.sql.requests import store_request, stored_request
 from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import LIVE, NOT_DELETED, QUEUED, executions, job_tags, jobs, timers
 
-_SIZE = JOB_COLUMNS.index("size")
+SIZE = JOB_COLUMNS.index("size")
+"""Where a row has the bytes of its definition."""
 
 # --- reading ------------------------------------------------------------------------------------
 
@@ -112,27 +115,41 @@ def create_jobs(
     # Before the rest: who comes with the same key at the same time waits here, and finds it.
     store_request(conn, request)
     rows = [job_row(one.job, one.written) for one in new]
-    growth = sum(row[_SIZE] for row in rows)
-    over = _over_capacity(conn, statements, limits, jobs=len(rows), growth=growth)
+    growth = sum(row[SIZE] for row in rows)
+    over = over_capacity(conn, statements, limits, jobs=len(rows), growth=growth)
     if over is not None:
         _refuse_taken_names(conn, new)
         raise over
     if not statements.insert_jobs(conn, rows):
         _refuse_taken_names(conn, new)
         raise Conflict("a job with one of these ids exists already")
+    add_around(conn, statements, new, rows)
+    return None
+
+
+def add_around(
+    conn: Connection, statements: Statements, new: Sequence[NewJob], rows: Sequence[Row]
+) -> None:
+    """Store what belongs to new jobs, whose rows are stored already."""
     tags = [(tag, one.job.id) for one in new for tag in tags_of(one.job.spec)]
     if tags:
         statements.insert_tags(conn, tags)
     first = [timer_row(one.timer) for one in new if one.timer is not None]
     if first:
         statements.insert_timers(conn, first)
-    added = ((one.job.status, row[_SIZE]) for one, row in zip(new, rows, strict=True))
+    added = ((one.job.status, row[SIZE]) for one, row in zip(new, rows, strict=True))
     statements.add_to_counters(conn, counters.changes_of((), added))
-    return None
 
 
 def _refuse_taken_names(conn: Connection, new: Sequence[NewJob]) -> None:
     """Raise ``InvalidInput`` where names belong to stored jobs or to earlier ones of ``new``."""
+    problems = name_problems(new, taken_names(conn, new))
+    if problems:
+        raise InvalidInput(problems)
+
+
+def taken_names(conn: Connection, new: Sequence[NewJob]) -> set[tuple[str, str]]:
+    """The namespaces and names of new jobs that belong to stored ones."""
     names = [(one.job.namespace, one.job.name) for one in new]
     taken: set[tuple[str, str]] = set()
     for start in range(0, len(names), CHUNK):
@@ -144,13 +161,19 @@ def _refuse_taken_names(conn: Connection, new: Sequence[NewJob]) -> None:
             )
         )
         taken.update((namespace, name) for namespace, name in found)
+    return taken
+
+
+def name_problems(new: Sequence[NewJob], taken: AbstractSet[tuple[str, str]]) -> list[FieldProblem]:
+    """A problem for each new job whose name is taken, or that of an earlier one."""
     problems: list[FieldProblem] = []
-    for index, (one, name) in enumerate(zip(new, names, strict=True)):
-        if name in taken:
+    seen: set[tuple[str, str]] = set()
+    for index, one in enumerate(new):
+        name = (one.job.namespace, one.job.name)
+        if name in taken or name in seen:
             problems.append(name_taken(one.job, f"jobs.{index}.name"))
-        taken.add(name)
-    if problems:
-        raise InvalidInput(problems)
+        seen.add(name)
+    return problems
 
 
 NEAR_JOBS = 100_000
@@ -159,27 +182,41 @@ NEAR_BYTES = 400_000_000
 commit; further away there is room for all that can be under way at once."""
 
 
-def _over_capacity(
-    conn: Connection, statements: Statements, limits: Limits, *, jobs: int, growth: int
+def over_capacity(
+    conn: Connection,
+    statements: Statements,
+    limits: Limits,
+    *,
+    jobs: int,
+    growth: int,
+    beside: tuple[int, int] = (0, 0),
 ) -> CapacityExceeded | None:
-    """The limit that is exceeded where so many jobs and bytes are added."""
+    """The limit that is exceeded where so many jobs and bytes are added.
+
+    ``beside`` are jobs and bytes that this transaction adds too, before these.
+    """
     if not jobs and growth <= 0:
         return None
-    used = counters.usage(conn)
+
+    def used() -> tuple[int, int]:
+        usage = counters.usage(conn)
+        return usage.jobs + beside[0], usage.bytes + beside[1]
+
+    held_jobs, held_bytes = used()
     if (
-        used.jobs + jobs > limits.max_jobs - NEAR_JOBS
-        or used.bytes + growth > limits.max_bytes - NEAR_BYTES
+        held_jobs + jobs > limits.max_jobs - NEAR_JOBS
+        or held_bytes + growth > limits.max_bytes - NEAR_BYTES
     ) and statements.take_turns(conn):
-        used = counters.usage(conn)
-    if jobs and used.jobs + jobs > limits.max_jobs:
+        held_jobs, held_bytes = used()
+    if jobs and held_jobs + jobs > limits.max_jobs:
         return CapacityExceeded(
-            f"the store holds {used.jobs:,} jobs, {jobs:,} more would exceed the limit of "
+            f"the store holds {held_jobs:,} jobs, {jobs:,} more would exceed the limit of "
             f"{limits.max_jobs:,}; delete jobs, or raise TOCSIN_MAX_JOBS",
             limit="jobs",
         )
-    if growth > 0 and used.bytes + growth > limits.max_bytes:
+    if growth > 0 and held_bytes + growth > limits.max_bytes:
         return CapacityExceeded(
-            f"the definitions take {used.bytes:,} bytes, {growth:,} more would exceed the limit "
+            f"the definitions take {held_bytes:,} bytes, {growth:,} more would exceed the limit "
             f"of {limits.max_bytes:,}; delete jobs, or raise TOCSIN_MAX_DEFINITION_BYTES",
             limit="bytes",
         )
@@ -227,9 +264,9 @@ def change_job(
     if old is None or old.version != if_version or if_fire_at not in {"any", fire_at}:
         return None
     row = job_row(job)
-    changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, row[_SIZE])])
+    changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, row[SIZE])])
     growth = changes.get(counters.BYTES, 0)
-    over = _over_capacity(conn, statements, limits, jobs=0, growth=growth)
+    over = over_capacity(conn, statements, limits, jobs=0, growth=growth)
     if not statements.replace_job(conn, row):
         raise InvalidInput([name_taken(job, "name")])
     if over is not None:

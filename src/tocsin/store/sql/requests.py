@@ -10,9 +10,9 @@ from tocsin.store.tables import requests
 KEEP: Millis = DAY
 
 
-_BY_KEY = select(requests).where(
-    *(requests.c[name] == bindparam(name) for name in ("namespace", "operation", "key"))
-)
+_IS_KEY = tuple(requests.c[name] == bindparam(name) for name in ("namespace", "operation", "key"))
+_BY_KEY = select(requests).where(*_IS_KEY)
+_DROP = delete(requests).where(*_IS_KEY)
 _INSERT = insert(requests)
 
 
@@ -35,6 +35,19 @@ def store_request(conn: Connection, request: Request | None) -> None:
     """Keep the request with what it was answered."""
     if request is not None:
         conn.execute(_INSERT, request_row(request))
+
+
+def drop_request(conn: Connection, request: Request | None) -> None:
+    """Take back ``store_request``: what was asked for is refused, and its key stays free."""
+    if request is not None:
+        conn.execute(
+            _DROP,
+            {
+                "namespace": request.namespace,
+                "operation": request.operation,
+                "key": storable(request.key),
+            },
+        )
 
 
 def forget_requests(conn: Connection, before: Millis) -> None:

@@ -5,8 +5,9 @@ from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from tocsin.domain.errors import StoreError
 from tocsin.domain.execution import Execution, Reason
-from tocsin.domain.instant import Millis
+from tocsin.domain.instant import MINUTE, Millis
 from tocsin.domain.job import Job, Json
 from tocsin.domain.planning import Timer
 from tocsin.store.port import (
@@ -14,11 +15,13 @@ from tocsin.store.port import (
     Claim,
     Claimed,
     ClaimRequest,
+    Created,
     ExecutionQuery,
     JobQuery,
     JobView,
     Limits,
     NewJob,
+    NewJobs,
     Node,
     Page,
     Planner,
@@ -56,6 +59,7 @@ from tocsin.store.sql.ownership import (
 )
 from tocsin.store.sql.record import record
 from tocsin.store.sql.requests import find_request
+from tocsin.store.sql.sets import create_sets
 from tocsin.store.sql.statements import Statements
 from tocsin.store.sql.stats import stats
 
@@ -63,6 +67,25 @@ CACHED_JOBS = 20_000
 """Decoded definitions that are kept: about 50 MB where they are small and all different."""
 
 PING = "ping"
+
+
+SOON = 10 * MINUTE
+"""New jobs that are due so soon after their creation are kept: they are decoded already. With
+later ones a large batch would only push out what is in use."""
+
+
+def _due_soon(new: Sequence[NewJob]) -> list[Job]:
+    return [
+        one.job
+        for one in new
+        if one.timer is not None and one.timer.due_at - one.job.created_at < SOON
+    ]
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether an error is that of the store; else it is that of what was to be stored."""
+    return isinstance(error, StoreError) and type(error) is not StoreError
+
 
 T = TypeVar("T")
 
@@ -135,9 +158,31 @@ class SqlStore:
 
         taken = await self._db.write(work)
         if taken is None:
-            # They may be due before long, and are decoded already.
-            self._cache.put(one.job for one in jobs)
+            self._cache.put(_due_soon(jobs))
         return taken
+
+    async def create_sets(self, sets: Sequence[NewJobs], *, limits: Limits) -> Sequence[Created]:
+        """Store the new jobs of several callers."""
+        if len(sets) > 1:
+            try:
+                outcomes = await self._db.write(
+                    lambda conn: create_sets(conn, self._statements, sets, limits=limits)
+                )
+            except Exception as error:
+                if _concerns_all(error):
+                    raise
+            else:
+                for one, outcome in zip(sets, outcomes, strict=True):
+                    if outcome is None:
+                        self._cache.put(_due_soon(one.jobs))
+                return outcomes
+        return [await self._create_alone(one, limits) for one in sets]
+
+    async def _create_alone(self, one: NewJobs, limits: Limits) -> Created:
+        try:
+            return await self.create_jobs(one.jobs, limits=limits, request=one.request)
+        except Exception as error:  # noqa: BLE001  # it is that of its caller
+            return error
 
     async def find_request(self, namespace: str, operation: str, key: str) -> Request | None:
         """The stored request with this key."""
