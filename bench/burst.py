@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from tests.support.process import Receiver, now_ms, rfc3339, wait_until
+from tests.support.process import now_ms, rfc3339, wait_until
 
 from bench import baselines, baselines_postgres
-from bench.context import Bench
+from bench.context import AnyReceiver, Bench
 from bench.nodes import Cluster, knows_processes, sleep_until
 from bench.report import Figure, Figures
 
@@ -116,7 +116,7 @@ def on_postgres(bench: Bench) -> list[Figure]:
     return [figure for figures in by_count.values() for figure in figures.all()]
 
 
-def measure(cluster: Cluster, receiver: Receiver, jobs: int) -> Burst:
+def measure(cluster: Cluster, receiver: AnyReceiver, jobs: int) -> Burst:
     """One burst; fails where a call is missing or double."""
     lead = 5.0
     while True:
@@ -158,7 +158,7 @@ def _size(bench: Bench) -> int:
 
 
 def definitions(
-    receiver: Receiver, jobs: int, instant: int, prefix: str
+    receiver: AnyReceiver, jobs: int, instant: int, prefix: str
 ) -> list[dict[str, object]]:
     """One-shot jobs with one fire time."""
     at = rfc3339(instant)
