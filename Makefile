@@ -50,7 +50,7 @@ bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 	$(BIN)/python -m bench $(ARGS)
 
 # RUNLEVEL=1: the packages are wanted, not services that run all the time.
-bench-tools: $(SYNCED)  ## Install what the benchmarks call and compare with: nginx, Redis
+bench-tools: | $(UV)  ## Install what the benchmarks call and compare with: nginx, Redis, the peers
 	@if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get \
 			-o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends nginx-light redis-server; \
@@ -60,6 +60,9 @@ bench-tools: $(SYNCED)  ## Install what the benchmarks call and compare with: ng
 			echo "Not installed, and only root can: $$program" >&2; missing=1; }; done; \
 		exit $$missing; \
 	fi
+	@command -v npm >/dev/null || { echo "npm is missing: some of the peers are its packages" >&2; exit 1; }
+	npm ci --prefix bench/peers --no-audit --no-fund
+	$(UV) sync --project bench/peers --frozen
 
 format: $(SYNCED)  ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
@@ -69,6 +72,7 @@ docs: $(SYNCED)  ## Generate docs/configuration.md from the settings
 	$(BIN)/python tools/configuration_reference.py
 
 clean:  ## Remove everything that was made here, except data/
+	rm -rf bench/peers/.venv bench/peers/node_modules
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
