@@ -26,7 +26,7 @@ class APScheduler(Peer):
     keeps_record = False
     batches = False
     creation_rate = 2_500
-    defaults: ClassVar[dict[str, Any]] = {"connections": 250}
+    defaults: ClassVar[dict[str, Any]] = {"connections": 50}
     note = "nothing survives the process"
 
     @contextlib.contextmanager
@@ -50,7 +50,7 @@ class APSchedulerSQLite(APScheduler):
 
     name = "apscheduler-sqlite"
     title = "APScheduler, SQLite"
-    creation_rate = 600
+    creation_rate = 500
     note = "keeps jobs, not what ran"
 
     def _file(self, home: Path) -> str:

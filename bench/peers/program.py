@@ -77,7 +77,7 @@ class Program:
             self.process.stdin.flush()
         return self.read()
 
-    def read(self, timeout: float = 300) -> dict[str, Any]:
+    def read(self, timeout: float = 180) -> dict[str, Any]:
         """The next line that it writes."""
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], timeout)
