@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench profile format docs clean
+.PHONY: help run test check bench bench-tools profile format docs clean
 
 # What a shell was set up for must not leak into this project's own environment.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
@@ -20,7 +20,7 @@ SYNCED := .venv/.synced
 
 help:  ## Show what there is
 	@echo "Tocsin: what make can do here"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'ARGS="…" is handed on: make run ARGS="--port 9000", make test ARGS="-k cli -x"'
 
@@ -53,6 +53,21 @@ bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 profile: $(SYNCED)  ## Tell where the CPU time of a fire goes, and draw it into data/profile
 	$(BIN)/python -m bench profile pg-profile --runs 1 --flamegraphs data/profile $(ARGS)
 
+# RUNLEVEL=1: the packages are wanted, not services that run all the time.
+bench-tools: | $(UV)  ## Install what the benchmarks call and compare with: nginx, Redis, the peers
+	@if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get \
+			-o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends nginx-light redis-server; \
+	else \
+		PATH="$$PATH:/usr/sbin:/usr/local/sbin"; missing=0; \
+		for program in nginx redis-server; do command -v $$program >/dev/null || { \
+			echo "Not installed, and only root can: $$program" >&2; missing=1; }; done; \
+		exit $$missing; \
+	fi
+	@command -v npm >/dev/null || { echo "npm is missing: some of the peers are its packages" >&2; exit 1; }
+	npm ci --prefix bench/peers --no-audit --no-fund
+	$(UV) sync --project bench/peers --frozen
+
 format: $(SYNCED)  ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -61,6 +76,7 @@ docs: $(SYNCED)  ## Generate docs/configuration.md from the settings
 	$(BIN)/python tools/configuration_reference.py
 
 clean:  ## Remove everything that was made here, except data/
+	rm -rf bench/peers/.venv bench/peers/node_modules
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

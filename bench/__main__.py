@@ -135,7 +135,8 @@ def main() -> None:
         return
     print(
         f"Tocsin bench · {where['at']} · {where['cpus']} CPUs · load {where['load_average']} · "
-        f"Python {where['python']} · SQLite {where['sqlite']} · {where['system']}"
+        f"Python {where['python']} · SQLite {where['sqlite']} · {where['system']} · "
+        f"receiver: {where['receiver']}"
     )
     print(table(figures))
 

@@ -9,9 +9,10 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.process import Receiver, rfc3339
+from tests.support.process import rfc3339
 
 from bench import load
+from bench.context import AnyReceiver
 
 CALL_BODY = b'{"hello":"world"}'
 
@@ -37,7 +38,7 @@ def execution_id(fire_ms: int, number: int) -> str:
     return f"{time_part[:8]}-{time_part[8:]}-8000-8000-{number:012x}"
 
 
-def raw_calls(receiver: Receiver, count: int, *, concurrency: int = 250) -> float:
+def raw_calls(receiver: AnyReceiver, count: int, *, concurrency: int = 250) -> float:
     """Calls per second that raw sockets bring to the receiver: its ceiling here."""
     one = load.request("POST", "/ok", receiver.port, CALL_BODY, call_headers(execution_id(0, 0), 0))
     result = load.run(lambda: load.send(receiver.port, [one] * count, concurrency=concurrency))
@@ -45,12 +46,12 @@ def raw_calls(receiver: Receiver, count: int, *, concurrency: int = 250) -> floa
     return result.rate
 
 
-def client_calls(receiver: Receiver, count: int, *, concurrency: int = 250) -> float:
+def client_calls(receiver: AnyReceiver, count: int, *, concurrency: int = 250) -> float:
     """Calls per second of Tocsin's own HTTP client, with nothing around it."""
     return load.run(lambda: _client_calls(receiver, count, concurrency))
 
 
-async def _client_calls(receiver: Receiver, count: int, concurrency: int) -> float:
+async def _client_calls(receiver: AnyReceiver, count: int, concurrency: int) -> float:
     from tocsin.delivery.http import AllowAll, HttpClient, HttpRequest
 
     client = HttpClient(guard=AllowAll(), max_connections_per_origin=concurrency)
@@ -89,7 +90,7 @@ async def _client_calls(receiver: Receiver, count: int, concurrency: int) -> flo
 
 
 def timer_lateness(
-    receiver: Receiver, *, jobs: int, seconds: int, spread: bool
+    receiver: AnyReceiver, *, jobs: int, seconds: int, spread: bool
 ) -> tuple[list[float], int]:
     """Lateness in ms of calls that bare timers make at the same instants, and the first of them.
 

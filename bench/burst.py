@@ -4,10 +4,10 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from tests.support.process import Receiver, now_ms, rfc3339, wait_until
+from tests.support.process import now_ms, rfc3339, wait_until
 
 from bench import baselines, baselines_postgres
-from bench.context import Bench
+from bench.context import AnyReceiver, Bench
 from bench.nodes import Cluster, knows_processes, sleep_until
 from bench.report import Figure, Figures
 
@@ -119,7 +119,7 @@ def on_postgres(bench: Bench) -> list[Figure]:
 
 def measure(
     cluster: Cluster,
-    receiver: Receiver,
+    receiver: AnyReceiver,
     jobs: int,
     *,
     watch: AbstractContextManager[object] | None = None,
@@ -165,7 +165,7 @@ def _size(bench: Bench) -> int:
 
 
 def definitions(
-    receiver: Receiver, jobs: int, instant: int, prefix: str
+    receiver: AnyReceiver, jobs: int, instant: int, prefix: str
 ) -> list[dict[str, object]]:
     """One-shot jobs with one fire time."""
     at = rfc3339(instant)

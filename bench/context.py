@@ -12,7 +12,12 @@ from pathlib import Path
 from tests.support.postgres import PostgresServer
 from tests.support.process import Receiver, Tocsin
 
+from bench import nginx
+from bench.nginx import Nginx
 from bench.nodes import Cluster, PostgresNode
+
+AnyReceiver = Receiver | Nginx
+"""What is called; both note every arrival."""
 
 
 @dataclass(kw_only=True)
@@ -93,8 +98,18 @@ class Bench:
         return url.rpartition("/")[2]
 
     @contextlib.contextmanager
-    def receiver(self, *, host: str = "127.0.0.1") -> Iterator[Receiver]:
-        """A receiver with an empty log."""
+    def receiver(self) -> Iterator[AnyReceiver]:
+        """A receiver with an empty log: nginx where it is installed, otherwise our own."""
+        with self.directory() as directory:
+            receiver = Nginx(directory) if nginx.program() else Receiver(directory)
+            try:
+                yield receiver
+            finally:
+                receiver.close()
+
+    @contextlib.contextmanager
+    def slow_receiver(self, *, host: str = "127.0.0.1") -> Iterator[Receiver]:
+        """A receiver with an empty log that can take its time; nginx answers at once, always."""
         with self.directory() as directory:
             receiver = Receiver(directory, host=host)
             try:

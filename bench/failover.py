@@ -22,7 +22,7 @@ def run(bench: Bench) -> list[Figure]:
     """Kill one of two nodes, again and again, in the midst of calls."""
     rounds = 2 if bench.quick else 10
     figures = Figures(f"failover, {JOBS} per-second jobs")
-    with bench.receiver() as receiver, bench.cluster(postgres=True, nodes=2) as cluster:
+    with bench.slow_receiver() as receiver, bench.cluster(postgres=True, nodes=2) as cluster:
         base = (now_ms() // 1_000 + 2) * 1_000
         cluster.create(
             [

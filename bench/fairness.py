@@ -53,8 +53,8 @@ def run(bench: Bench, crowd: Crowd, *, postgres: bool = False) -> list[Figure]:
     for number in range(bench.runs):
         bench.say(f"fairness {number + 1}/{bench.runs}: {title}")
         with (
-            bench.receiver() as quiet,
-            bench.receiver(host="0.0.0.0") as loud,
+            bench.slow_receiver() as quiet,
+            bench.slow_receiver(host="0.0.0.0") as loud,
             bench.cluster(postgres=postgres) as cluster,
         ):
             _one_run(figures, cluster, quiet, loud, crowd, count)

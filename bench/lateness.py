@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from tests.support.process import Receiver, now_ms, rfc3339, wait_until
+from tests.support.process import now_ms, rfc3339, wait_until
 from tests.support.receiver import Arrival
 
 from bench import baselines
-from bench.context import Bench
+from bench.context import AnyReceiver, Bench
 from bench.nodes import Cluster, sleep_until
 from bench.report import Figure, Figures, percentile
 
@@ -50,7 +50,7 @@ def _cluster(bench: Bench, nodes: int | None) -> AbstractContextManager[Cluster]
 def _one_run(
     figures: Figures,
     cluster: Cluster,
-    receiver: Receiver,
+    receiver: AnyReceiver,
     jobs: int,
     seconds: int,
     bare: Sequence[float],
@@ -86,7 +86,7 @@ def _one_run(
         timeout=60,
     )
     arrivals = [arrival for arrival in receiver.arrivals() if start <= arrival.fire_ms < end]
-    lateness = [arrival.at_ns / 1e6 - arrival.fire_ms for arrival in arrivals]
+    lateness = [(arrival.at_ns - arrival.fire_ms * 1_000_000) / 1e6 for arrival in arrivals]
     missing, double = _against_plan(
         arrivals, {job["id"]: offsets[n] for n, job in enumerate(created)}, start, end
     )

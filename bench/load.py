@@ -99,7 +99,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def send(port: int, requests: Sequence[bytes], *, concurrency: int) -> Load:
+async def send(port: int, requests: Iterable[bytes], *, concurrency: int) -> Load:
     """Send all requests over so many connections, each with one request at a time."""
     loop = asyncio.get_running_loop()
     load = Load()

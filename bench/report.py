@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from bench import nginx
+
 
 @dataclass(kw_only=True, slots=True)
 class Figure:
@@ -89,6 +91,7 @@ def machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
+        "receiver": nginx.version() if nginx.program() else "tests/support/receiver.py",
         "system": f"{platform.system()} {platform.release()}",
         "load_average": round(os.getloadavg()[0], 2),
     }

@@ -1,0 +1,1 @@
+"""Other schedulers under the same workloads, in the same run."""

@@ -1,0 +1,203 @@
+"""``python -m bench.peers``: Tocsin and other schedulers under the same workloads."""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import nginx
+from bench.context import Bench
+from bench.peers.others import (
+    APScheduler,
+    APSchedulerSQLite,
+    BullMQ,
+    Celery,
+    GraphileWorker,
+    PgBoss,
+    Procrastinate,
+)
+from bench.peers.own import Tocsin, TocsinPostgres
+from bench.peers.peer import Peer
+from bench.peers.program import PeerError
+from bench.peers.results import PeerResult, Results, merge, read, report
+from bench.peers.workloads import WORKLOADS, burst
+from bench.report import machine
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Tocsin(),
+        TocsinPostgres(),
+        GraphileWorker(),
+        PgBoss(),
+        BullMQ(),
+        APScheduler(),
+        APSchedulerSQLite(),
+        Celery(),
+        Procrastinate(),
+    )
+}
+
+PROCESSES = (1, 2, 4)
+"""With how many processes Tocsin is tried on PostgreSQL, to take the best."""
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    options = _options()
+    if options.merge:
+        results = merge([read(path) for path in options.merge], list(PEERS))
+    else:
+        results = _measure(options)
+    if options.output:
+        results.write(options.output)
+    if options.json:
+        print(json.dumps(results.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(report(results))
+    if any(peer.errors for peer in results.peers.values()):
+        sys.exit(1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.peers",
+        description="Measures Tocsin and other schedulers under the same workloads.",
+        epilog=f"peers: {', '.join(PEERS)}\n\nHow to read it: bench/peers/README.md",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", metavar="PEER,…", help="which of them (all)")
+    parser.add_argument("--workloads", metavar="NAME,…", help=f"of {', '.join(WORKLOADS)} (all)")
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter: a first look")
+    parser.add_argument("--runs", type=int, help="runs of each but idle (3; 1 with --quick)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write JSON here, again after each workload"
+    )
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", metavar="FILE", help="measure nothing: put these together"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PEER.OPTION=VALUE",
+        help="an option of a peer, such as bullmq.concurrency=300; can be repeated",
+    )
+    parser.add_argument(
+        "--dir", type=Path, help="where files are made (by default the temporary directory)"
+    )
+    options = parser.parse_args()
+    options.only = _names(parser, options.only, PEERS)
+    options.workloads = _names(parser, options.workloads, WORKLOADS)
+    options.settings = _settings(parser, options.set)
+    return options
+
+
+def _names(parser: argparse.ArgumentParser, given: str | None, known: Mapping[str, Any]) -> Any:
+    names = given.split(",") if given else list(known)
+    for name in names:
+        if name not in known:
+            parser.error(f"{name!r} is not one of {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _settings(parser: argparse.ArgumentParser, pairs: list[str]) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        where, equals, value = pair.partition("=")
+        peer, dot, option = where.partition(".")
+        if not equals or not dot or peer not in PEERS:
+            parser.error(f"--set {pair}: write PEER.OPTION=VALUE, PEER one of {', '.join(PEERS)}")
+        try:
+            settings.setdefault(peer, {})[option] = json.loads(value)
+        except ValueError:
+            parser.error(f"--set {pair}: {value!r} is not a number")
+    for peer, given in settings.items():
+        try:
+            PEERS[peer].options(given)
+        except PeerError as error:
+            parser.error(f"--set: {error}")
+    return settings
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    """Each peer alone, one after the other, in each run."""
+    if nginx.program() is None:
+        sys.exit("nginx is missing, which all of them call: make bench-tools")
+    results = Results(machine=machine(), quick=options.quick)
+    with tempfile.TemporaryDirectory(prefix="tocsin-peers-", dir=options.dir) as home:
+        bench = Bench(
+            home=Path(home),
+            quick=options.quick,
+            runs=options.runs or (1 if options.quick else 3),
+        )
+        chosen = {
+            name: PEERS[name].options(options.settings.get(name, {})) for name in options.only
+        }
+        for name in options.only:
+            peer = PEERS[name]
+            results.peers[name] = PeerResult(
+                name=name,
+                title=peer.title,
+                against=peer.against,
+                note=peer.note,
+                seconds=peer.seconds.value,
+            )
+        for number in range(bench.runs):
+            for name in options.only:
+                peer, result = PEERS[name], results.peers[name]
+                if number == 0 and not _prepare(peer, bench, chosen[name], result):
+                    continue
+                if not result.versions:
+                    continue  # it could not be prepared, and says so
+                for workload in options.workloads:
+                    if workload == "idle" and number:
+                        continue  # it hardly varies, and takes long
+                    bench.say(f"{number + 1}/{bench.runs} {name}: {workload}")
+                    with _noted(result, f"{workload}, run {number + 1}"):
+                        result.add(WORKLOADS[workload](peer, bench, chosen[name]))
+                    if options.output:
+                        results.write(options.output)
+    return results
+
+
+def _prepare(peer: Peer, bench: Bench, options: dict[str, Any], result: PeerResult) -> bool:
+    """Find out its versions, and with how many processes it is best where that is open."""
+    with _noted(result, "not measured"):
+        versions = peer.versions()
+        if peer.against == "tocsin-pg":
+            ((shown,),) = bench.server.execute("SHOW server_version")
+            versions += f", PostgreSQL {shown}"
+        if options.get("processes") == 0:
+            rates = {}
+            for count in PROCESSES:
+                bench.say(f"{peer.name}: {count} process(es)")
+                rates[count] = burst(peer, bench, {"processes": count})["fires_per_s"]
+            options["processes"] = max(rates, key=lambda count: rates[count])
+            tried = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
+            result.note = f"{options['processes']} processes, the best (fires/s with {tried})"
+        result.versions = versions
+    return bool(result.versions)
+
+
+@contextlib.contextmanager
+def _noted(result: PeerResult, what: str) -> Iterator[None]:
+    """A context in which whatever fails becomes a line of the peer's result."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (one peer that fails must not end the run)
+        line = f"{what}: {error or type(error).__name__}"
+        sys.stderr.write(f"{result.name}: {line}\n")
+        if not isinstance(error, PeerError):
+            traceback.print_exc()
+        result.errors.append(line)
+
+
+if __name__ == "__main__":
+    main()
