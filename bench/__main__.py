@@ -96,6 +96,14 @@ def main() -> None:
         metavar="N",
         help="jobs in the store for scaling, beside 1,000 to compare with; can be repeated",
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="processes for pg-scaling (1, 2 and 4); can be repeated",
+    )
     options = parser.parse_args()
     unknown = [name for name in options.workloads if name not in WORKLOADS]
     if unknown:
@@ -117,6 +125,7 @@ def main() -> None:
             env=env,
             flamegraphs=options.flamegraphs,
             sizes=tuple(sorted(options.size)),
+            processes=tuple(options.processes),
         )
         for name in options.workloads or [one for one in WORKLOADS if one not in ASKED_FOR]:
             workload, _ = WORKLOADS[name]

@@ -1,7 +1,8 @@
 """Whether a fire costs more where more jobs are in the store, and what more processes bring.
 
 A store is filled with jobs whose fires are far away, by SQL, and each time the same burst is
-measured. The smallest store is measured in the same run, to compare with.
+measured. The smallest store is measured in the same run, to compare with. ``--size`` and
+``--processes`` choose a part of it, for a machine that is not to be had for long.
 """
 
 import contextlib
@@ -55,7 +56,7 @@ _DIALECTS = {
 def run(bench: Bench, *, postgres: bool = False) -> list[Figure]:
     """Measure the burst at each size, on PostgreSQL with 1, 2 and 4 processes."""
     sizes = bench.sizes or (SIZES[:2] if bench.quick else SIZES)
-    counts = PROCESSES if postgres else PROCESSES[:1]
+    counts = (bench.processes or PROCESSES) if postgres else PROCESSES[:1]
     by_case = {
         (size, count): Figures(_title(size, count, postgres=postgres))
         for count in counts
