@@ -138,8 +138,13 @@ async def test_an_alert(alert: int, words: str) -> None:
 def refusing(context: ssl.SSLContext, listening: socket.socket) -> None:
     """Serve a connection by OpenSSL as other servers do: asyncio's servers send no alerts."""
     sock, _ = listening.accept()
-    with sock, suppress(OSError):
-        context.wrap_socket(sock, server_side=True).close()
+    with sock.dup() as copy, suppress(OSError):
+        with suppress(OSError):
+            context.wrap_socket(sock, server_side=True).close()
+        # To close with something unread would be a reset, which may overtake the alert.
+        copy.shutdown(socket.SHUT_WR)
+        while copy.recv(1_000):
+            pass
 
 
 def only(low: ssl.TLSVersion, high: ssl.TLSVersion) -> ssl.SSLContext:
