@@ -120,7 +120,7 @@ class Tocsin(Peer):
     seconds = Seconds.SPREAD
     creation_rate = 6_000
     postgres: ClassVar[bool] = False
-    note = "durable; every call recorded, signed, with retries and history"
+    note = "durable; each call recorded with its timings"
 
     @contextlib.contextmanager
     def open(self, setup: Setup) -> Iterator[OwnRunning]:  # type: ignore[override]
