@@ -25,7 +25,7 @@ from bench.peers.own import Tocsin, TocsinPostgres
 from bench.peers.peer import Peer
 from bench.peers.program import PeerError
 from bench.peers.results import PeerResult, Results, merge, read, report
-from bench.peers.workloads import WORKLOADS, burst
+from bench.peers.workloads import ONCE, WORKLOADS, burst
 from bench.report import machine
 
 PEERS: dict[str, Peer] = {
@@ -74,7 +74,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="PEER,…", help="which of them (all)")
     parser.add_argument("--workloads", metavar="NAME,…", help=f"of {', '.join(WORKLOADS)} (all)")
     parser.add_argument("--quick", action="store_true", help="smaller and shorter: a first look")
-    parser.add_argument("--runs", type=int, help="runs of each but idle (3; 1 with --quick)")
+    parser.add_argument(
+        "--runs", type=int, help=f"runs of each but {', '.join(sorted(ONCE))} (3; 1 with --quick)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write JSON here, again after each workload"
@@ -157,8 +159,8 @@ def _measure(options: argparse.Namespace) -> Results:
                 if not result.versions:
                     continue  # it could not be prepared, and says so
                 for workload in options.workloads:
-                    if workload == "idle" and number:
-                        continue  # it hardly varies, and takes long
+                    if workload in ONCE and number:
+                        continue
                     bench.say(f"{number + 1}/{bench.runs} {name}: {workload}")
                     with _noted(result, f"{workload}, run {number + 1}"):
                         result.add(WORKLOADS[workload](peer, bench, chosen[name]))

@@ -119,8 +119,11 @@ def report(results: Results) -> str:
         ("Creating jobs", _CREATE_HEADS, _create_row),
         ("Waiting", _IDLE_HEADS, _idle_row),
     ):
-        rows = [row(peer, results.peers) for peer in peers]
-        parts.append(f"### {heading}\n\n{markdown(heads, [one for one in rows if one])}")
+        shown = [(peer, row(peer, results.peers)) for peer in peers]
+        # Not everything is measured each time; what failed is shown empty, and told below.
+        rows = [cells for peer, cells in shown if set(cells[1:]) != {NOTHING} or peer.errors]
+        if rows:
+            parts.append(f"### {heading}\n\n{markdown(heads, rows)}")
     failures = [f"* **{peer.title}**: {error}" for peer in peers for error in peer.errors]
     if failures:
         parts.append("### Failed\n\n" + "\n".join(failures))
