@@ -609,11 +609,11 @@ def test_a_claim_that_found_no_slot_is_turned_away() -> None:
 def test_one_lane_cannot_fill_the_memory() -> None:
     async def story() -> None:
         bench = Bench(max_held=40, max_in_flight=8, max_per_lane=2)
-        await bench.hold(*many(JOB, 9, NOW + 50))
+        await bench.hold(*many(JOB, 19, NOW + 50))
         assert bench.dispatcher.saturated_lanes() == frozenset()
         await bench.hold(claim(JOB, NOW + 51))
         assert bench.dispatcher.saturated_lanes() == {JOB.spec.lane}
-        assert bench.dispatcher.room == 30
+        assert bench.dispatcher.room == 20
         assert bench.dispatcher.ahead_limit == 5
 
     play(story)

@@ -92,8 +92,9 @@ class Dispatcher:
         self._bus = bus
         self._node_name = node_name
         self._max_held = max_held
-        # The same part of the memory as of the call slots.
-        self._max_held_per_lane = max(1, max_held * max_per_lane // max_in_flight)
+        # What hangs is noticed by its calls, long before (``saturated``); this is for a burst to
+        # one target that is not due yet, which should be claimed ahead as a whole where it can.
+        self._max_held_per_lane = max(1, max_held // 2)
         self._claims = HeldClaims(many_of_job=max_per_job)
         self._lanes = Lanes(
             max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job
