@@ -58,7 +58,7 @@ def test_settings_never_change() -> None:
 
 
 def test_the_secret_is_in_no_representation() -> None:
-    assert "geheim" not in repr(Settings(bootstrap_key="geheim"))
+    assert "geheimnis" not in repr(Settings(bootstrap_key="geheimnis"))
 
 
 @pytest.mark.parametrize(
