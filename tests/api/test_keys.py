@@ -94,6 +94,7 @@ async def test_keys_are_listed_page_by_page(api: Guarded) -> None:
         ({"namespace": "Not a name"}, [("namespace", "pattern")]),
         ({"namespace": "a@b"}, [("namespace", "pattern")]),
         ({"tags": ["a,b"]}, [("tags.0", "pattern")]),
+        ({"tags": ["e\u0301"]}, [("tags.0", "pattern")]),
         ({"tags": ["x"] * 21}, [("tags", "too_long")]),
         ({"actions": []}, [("actions", "too_short")]),
         ({"actions": ["fly"]}, [("actions.0", "not_one_of")]),

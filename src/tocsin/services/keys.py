@@ -240,6 +240,15 @@ class KeyService(Scoped):
         _check_name(name, problems)
         expires_at = _read_expiry(given, now, problems)
         tags, actions = given.get("tags"), given.get("actions")
+        for index, tag in enumerate(tags or ()):
+            if not tag.isprintable() or not unicodedata.is_normalized("NFC", tag):
+                problems.append(
+                    FieldProblem(
+                        field=f"tags.{index}",
+                        message="is no tag that a job can have",
+                        code="pattern",
+                    )
+                )
         grant = Grant(
             role=Role(given["role"]),
             namespace=given.get("namespace") or self._scope.namespace,
