@@ -302,7 +302,7 @@ class _Node:
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
         new_access_id = Uuid7(clock.now)
-        sign_in = SignIn(
+        sign_in = self._sign_in = SignIn(
             store=store,
             now=clock.now,
             new_id=new_access_id,
@@ -403,6 +403,9 @@ class _Node:
         self._server.should_exit = True
         stopping.cancel()
         await serving
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._sign_in.settle()
         await self._client.close()
         if self._relay is not None:
             await self._relay.stop()

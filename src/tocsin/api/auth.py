@@ -26,6 +26,9 @@ COOKIE = "tocsin_session"
 CSRF_HEADER = "tocsin-csrf"
 NAMESPACE_HEADER = "tocsin-namespace"
 
+MAX_ADDRESS = 64
+"""Characters of an address that are looked at: an IPv6 address with a zone takes fewer."""
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _CALLER = "tocsin.caller"
@@ -254,7 +257,8 @@ def read_secret(request: Request) -> str | None:
 
 def address_of(request: Request) -> str:
     """Where a request comes from, as far as trusted proxies tell."""
-    return request.client.host if request.client is not None else "local"
+    # A proxy may hand on whatever it was sent, and this is kept.
+    return request.client.host[:MAX_ADDRESS] if request.client is not None else "local"
 
 
 def unauthorized(detail: str) -> Refused:
