@@ -294,6 +294,8 @@ class Settings(BaseSettings):
     @classmethod
     def _none_if_empty(cls, text: object) -> object:
         # Compose files and manifests set a variable to nothing where they mean none.
+        if text == "change-me":
+            raise ValueError("is what the examples have; make one: tcs_$(openssl rand -hex 32)")
         return text or None
 
     @field_validator("trusted_proxies")

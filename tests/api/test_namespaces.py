@@ -177,6 +177,7 @@ async def test_events_are_of_the_namespace_and_the_tags_of_the_reader(
         await read(namespace="theirs") as theirs,
         await read(namespace="theirs", tags=["a"]) as tagged,
     ):
+        await reading(api, 3)
         for name, namespace, tags in (
             ("one", "ours", ["a"]),
             ("two", "theirs", ["a"]),
@@ -207,6 +208,13 @@ async def test_events_are_of_the_namespace_and_the_tags_of_the_reader(
         assert request is not tagged or set(found) <= {"two", "four"}
 
 
+async def reading(api: Guarded, count: int) -> None:
+    """Wait until so many streams have begun."""
+    async with asyncio.timeout(30):
+        while api.api.context.events.readers < count:
+            await asyncio.sleep(0)
+
+
 async def give_time(api: Guarded) -> None:
     """Give a reader that looks at the store the time to do so."""
     for _ in range(200):
@@ -221,6 +229,7 @@ async def test_a_stream_of_events_ends_with_its_key(
     made = await api.make()
     headers = {"Authorization": f"Bearer {made['key']}"}
     async with streaming(api.api, EVENTS, **headers) as request:
+        await reading(api, 1)
         await api.api.ask("DELETE", f"/api/v1/keys/{made['id']}", status=204)
         async with asyncio.timeout(30):
             assert (await request).status_code == 200
