@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-tools profile format docs clean
+.PHONY: help run test check audit bench bench-tools profile format docs clean
 
 # What a shell was set up for must not leak into this project's own environment.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
@@ -45,6 +45,11 @@ check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/configuration_reference.py --check
+
+# Apart from `check`, because it asks a service on the internet, whose answers change by the day.
+audit: $(UV)  ## Ask for known weaknesses of the dependencies (needs the internet)
+	$(UV) export --frozen --quiet --no-dev --no-emit-project --format requirements-txt \
+		| $(UV) tool run pip-audit --disable-pip --requirement /dev/stdin $(ARGS)
 
 bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 	$(BIN)/python -m bench $(ARGS)

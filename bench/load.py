@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httptools
+from tests.support.process import KEY
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ def request(method: str, path: str, port: int, body: bytes, headers: Iterable[st
         f"Host: 127.0.0.1:{port}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
+        f"Authorization: Bearer {KEY}",
         *headers,
     ]
     return ("\r\n".join(head) + "\r\n\r\n").encode() + body

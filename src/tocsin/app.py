@@ -19,12 +19,16 @@ import structlog
 import uvicorn
 
 from tocsin import databases
+from tocsin.api.access_schemas import key_json
 from tocsin.api.app import create_api
+from tocsin.api.auth import KeyGate, OpenGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.protocol import BoundedHttp
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import AllowAll, HttpClient
 from tocsin.demo import demo_jobs
+from tocsin.domain.access import EVERYWHERE
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.proxy import ProxyRules
@@ -33,17 +37,22 @@ from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.relay import Relay
 from tocsin.engine.timekeeper import clock_for
+from tocsin.first_key import ensure_first_key
 from tocsin.processes.launch import child_command
 from tocsin.processes.role import Line, Role, take_role
 from tocsin.processes.siblings import Siblings
 from tocsin.processes.supervisor import SUPPORTED, Supervisor
+from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
+from tocsin.services.keys import KeyService
+from tocsin.services.scope import Scope
+from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
-from tocsin.settings import Settings
+from tocsin.settings import Settings, words_of
 from tocsin.store.bus import Bus
 from tocsin.store.migrations import HEAD as SCHEMA_REVISION
 from tocsin.store.port import Limits, Store
@@ -103,6 +112,28 @@ def migrate(settings: Settings) -> None:
 def check_migrations(settings: Settings) -> None:
     """Raise ``SchemaMismatch`` where a migration is due; changes nothing."""
     databases.check(settings.database)
+
+
+def make_key(settings: Settings, given: Any, *, name: str = "") -> dict[str, Any]:
+    """Make a key with nothing but the database: as ``given``, or an admin's of that ``name``.
+
+    Its representation, as the API answers it. Raises ``TocsinError``.
+    """
+
+    async def make() -> dict[str, Any]:
+        store = databases.make_store(
+            settings.database, prepare=settings.database_prepare, lease_ttl=settings.lease_ttl
+        )
+        await store.open()
+        try:
+            clock = await clock_for(store)
+            keys = KeyService(store=store, now=clock.now, new_id=Uuid7(clock.now))
+            made = await (keys.recover(name) if given is None else keys.create(given))
+            return {**key_json(made.key, clock.now()), "key": made.secret}
+        finally:
+            await store.close()
+
+    return asyncio.run(make())
 
 
 async def _supervise(settings: Settings) -> int:
@@ -270,8 +301,25 @@ class _Node:
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
+        new_access_id = Uuid7(clock.now)
+        sign_in = self._sign_in = SignIn(
+            store=store,
+            now=clock.now,
+            new_id=new_access_id,
+            lifetime=settings.session_lifetime,
+        )
+        self._keys = KeyService(
+            store=store, now=clock.now, new_id=new_access_id, forget=sign_in.forget
+        )
+        trusted = words_of(settings.trusted_proxies)
         api = create_api(
             ApiContext(
+                gate=KeyGate(sign_in) if settings.auth == "on" else OpenGate(),
+                keys=self._keys,
+                audit=AuditService(store=store),
+                namespaces=store.namespaces,
+                cors_origins=words_of(settings.cors_origins),
+                public_metrics=settings.public_metrics,
                 jobs=self._jobs,
                 executions=ExecutionService(
                     store=store, bus=self._bus, now=clock.now, new_id=new_job_id
@@ -298,9 +346,13 @@ class _Node:
         self._server = _Server(
             uvicorn.Config(
                 api,
+                http=BoundedHttp,
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # By itself uvicorn believes whatever comes from this machine.
+                proxy_headers=bool(trusted),
+                forwarded_allow_ips=list(trusted),
                 lifespan="off",
                 timeout_graceful_shutdown=5,
             )
@@ -313,8 +365,11 @@ class _Node:
             loop.add_signal_handler(number, self._stop, number)
         if self._line is not None:
             loop.add_reader(self._line.fileno(), self._supervisor_gone, self._line)
-        if self._settings.demo and (self._role is None or self._role.first):
-            await self._add_demo_jobs()
+        if self._role is None or self._role.first:
+            if self._settings.auth == "on":
+                await self._ensure_first_key()
+            if self._settings.demo:
+                await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -330,6 +385,12 @@ class _Node:
         await self._engine.start()
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         stopping = asyncio.create_task(self._stopping.wait())
+        if self._settings.auth == "off":
+            log.warning(
+                "auth.off",
+                meaning="everybody who reaches this address may do everything, without a key",
+                remedy="for experiments only; leave --auth off out",
+            )
         log.info(
             "started", url=self._url, docs=f"{self._url}/api/docs", node=self._settings.node_name
         )
@@ -342,6 +403,9 @@ class _Node:
         self._server.should_exit = True
         stopping.cancel()
         await serving
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._sign_in.settle()
         await self._client.close()
         if self._relay is not None:
             await self._relay.stop()
@@ -403,6 +467,17 @@ class _Node:
                 detail="this node is stopping" if self._stopping.is_set() else "",
             ),
         ]
+
+    async def _ensure_first_key(self) -> None:
+        settings = self._settings
+        await ensure_first_key(
+            self._store,
+            self._keys.within(Scope(namespace=EVERYWHERE)),
+            given=settings.bootstrap_key,
+            url=self._url,
+            tell=settings.log_format != "json",
+            save=settings.demo,
+        )
 
     async def _add_demo_jobs(self) -> None:
         usage = await self._store.usage()

@@ -5,7 +5,9 @@ and ``cli`` read this module; everything else is handed the values that it needs
 ``docs/configuration.md`` is generated from here.
 """
 
+import ipaddress
 import platform
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -14,6 +16,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +41,14 @@ def _proxy(text: str | None) -> str | None:
 def _no_proxy(text: str) -> str:
     ProxyRules.read(None, text)
     return text
+
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+", re.ASCII)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated setting."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
 class Settings(BaseSettings):
@@ -85,6 +96,39 @@ class Settings(BaseSettings):
         le=64,
         description="Processes that share the address, each a node named `<node_name>-1` and so "
         "on; with more than one, another process supervises them. One for each CPU core is plenty.",
+    )
+    auth: Literal["on", "off"] = Field(
+        "on",
+        description="`off`: everybody who reaches the address may do everything. For experiments "
+        "only, and only where `host` is a loopback address.",
+    )
+    session_lifetime: Duration = Field(
+        7 * 86_400_000,
+        ge=60_000,
+        le=365 * 86_400_000,
+        description="How long a browser stays signed in.",
+    )
+    bootstrap_key: str | None = Field(
+        None,
+        repr=False,
+        min_length=8,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]*$",
+        description="The first admin's key, instead of a random one, on a database that never had "
+        "any: 8 to 200 visible ASCII characters, of which at least 32 should be random.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Comma-separated addresses and networks of proxies whose `X-Forwarded-For` "
+        "and `X-Forwarded-Proto` are believed; by default nobody's are.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Comma-separated origins (`https://tools.example.com`) whose pages may call "
+        "the API with a key; by default none may.",
+    )
+    public_metrics: bool = Field(
+        False, description="Answer `/metrics` without a key too; it holds figures, no names."
     )
     demo: bool = Field(False, description="Add a few demonstration jobs on an empty database.")
 
@@ -245,14 +289,42 @@ class Settings(BaseSettings):
         "off",
         description="Writes per key and address. Accepted; means something once there are keys.",
     )
-    bootstrap_key: str | None = Field(
-        None,
-        repr=False,
-        description="First admin key. Accepted; means something once there are keys.",
-    )
+
+    @field_validator("bootstrap_key", mode="before")
+    @classmethod
+    def _none_if_empty(cls, text: object) -> object:
+        # Compose files and manifests set a variable to nothing where they mean none.
+        if text == "change-me":
+            raise ValueError("is what the examples have; make one: tcs_$(openssl rand -hex 32)")
+        return text or None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for word in words_of(text):
+            try:
+                ipaddress.ip_network(word)
+            except ValueError:
+                raise ValueError(
+                    f"{word!r} is neither an address nor a network such as 10.0.0.0/8"
+                ) from None
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, text: str) -> str:
+        for word in words_of(text):
+            if not _ORIGIN.fullmatch(word):
+                raise ValueError(f"{word!r} is not an origin such as https://tools.example.com")
+        return text
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.auth == "off" and not _is_loopback(self.host):
+            raise ValueError(
+                "auth=off is only possible where host is a loopback address (127.0.0.1, ::1 or "
+                f"localhost), and {self.host!r} is none: others could do everything"
+            )
         if self.heartbeat_interval * 2 > self.lease_ttl:
             raise ValueError(
                 "heartbeat_interval must be at most half of lease_ttl, "
@@ -265,3 +337,12 @@ class Settings(BaseSettings):
         if self.max_in_flight > self.max_held:
             raise ValueError("max_in_flight must not exceed max_held")
         return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,26 +1,32 @@
 """The API over a store, without an engine: a clock by hand, the bus's news, and a client."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from starlette.requests import Request
 
 from tests.support import build
-from tests.support.build import NOW
+from tests.support.build import HOUR, NOW
 from tocsin.api.app import create_api
+from tocsin.api.auth import Caller, Gate, OpenGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.needs import Need
 from tocsin.domain.execution import Execution
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import plan_fires
 from tocsin.domain.settle import void
+from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
+from tocsin.services.keys import KeyService
+from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
 from tocsin.store.bus import Bus, JobsChanged, News
 from tocsin.store.port import Claim, Limits, Store
@@ -31,6 +37,16 @@ JOB: dict[str, Any] = {"schedule": {"every": "15m"}, "target": {"url": "https://
 
 JOBS = "/api/v1/jobs"
 EXECUTIONS = "/api/v1/executions"
+KEYS = "/api/v1/keys"
+
+
+class Everybody(OpenGate):
+    """Lets everybody in as an admin, under whatever host: who may do what is tested elsewhere."""
+
+    async def admit(self, request: Request, need: Need) -> Caller:
+        caller = await self.peek(request)
+        assert caller is not None
+        return caller
 
 
 @dataclass
@@ -125,9 +141,14 @@ def make_api(
     demo: bool = False,
     degraded_ratio: float = 0.1,
     incarnation: str = "inc-a",
+    gate: Gate | None = None,
+    sign_in: SignIn | None = None,
+    clock: Clock | None = None,
+    headers: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Api:
     """The API over an open store."""
-    clock, bus = Clock(), Bus()
+    clock, bus = clock or Clock(), Bus()
     limits = limits or Limits(max_jobs=10_000, max_bytes=100_000_000)
     new_id = Uuid7(clock)
     checks = [Check(name="store", ok=True)]
@@ -135,7 +156,12 @@ def make_api(
     async def readiness() -> Sequence[Check]:
         return checks
 
+    sign_in = sign_in or SignIn(store=store, now=clock, new_id=new_id, lifetime=HOUR)
     context = ApiContext(
+        gate=gate or Everybody(),
+        keys=KeyService(store=store, now=clock, new_id=new_id, forget=sign_in.forget),
+        audit=AuditService(store=store),
+        namespaces=store.namespaces,
         jobs=JobService(
             store=store,
             bus=bus,
@@ -162,9 +188,12 @@ def make_api(
         version="0.0.test",
         body_limits=body_limits or BodyLimits(),
         demo=demo,
+        **options,
     )
     transport = httpx.ASGITransport(app=create_api(context))
-    client = httpx.AsyncClient(transport=transport, base_url="http://tocsin.test")
+    client = httpx.AsyncClient(
+        transport=transport, base_url="http://tocsin.test", headers=dict(headers or {})
+    )
     api = Api(client, store, context, clock, bus, checks=checks)
     bus.listen(api.news.append)
     return api

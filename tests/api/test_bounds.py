@@ -81,6 +81,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"success": []}, ("success", "too_short")),
     ({"success": ["okay"]}, ("success.0", "not_one_of")),
     ({"success": ["299-200"]}, ("success.0", "not_one_of")),
+    ({"tags": ["re\u0301port"]}, ("tags.0", "pattern")),
     ({"tags": ["x"] * 21}, ("tags", "too_long")),
     ({"tags": ["x" * 51]}, ("tags.0", "too_long")),
     ({"tags": [""]}, ("tags.0", "pattern")),

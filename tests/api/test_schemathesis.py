@@ -12,6 +12,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
@@ -25,18 +27,22 @@ from schemathesis.specs.openapi.checks import (
     use_after_free,
 )
 
-from tests.api.harness import EXECUTIONS, JOBS, make_api
+from tests.api.access import ADMIN, make_guarded
+from tests.api.harness import EXECUTIONS, JOBS, KEYS
 from tests.support.memory_store import MemoryStore
 
 EXAMPLES = 5
 """Per operation and kind of reference; in all about 20 s of one core."""
 
-CHECKS = [
-    not_a_server_error,
+CONFORM = [
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
+]
+CHECKS = [
+    not_a_server_error,
+    *CONFORM,
     negative_data_rejection,
     missing_required_header,
     unsupported_method,
@@ -49,6 +55,9 @@ CHECKS = [
 
 async def _new_ref(path: str) -> str:
     """The reference of something new that an operation with this path can succeed with."""
+    if path.startswith(KEYS):
+        answer = await API.ask("POST", KEYS, status=201, json={"name": "k", "role": "viewer"})
+        return str(answer.json()["id"])
     job = await API.create()
     ref: str = job["id"]
     if path.endswith("/resume"):
@@ -61,9 +70,13 @@ async def _new_ref(path: str) -> str:
     return ref
 
 
-API = make_api(MemoryStore(), demo=True)
+GUARDED = make_guarded(MemoryStore(), demo=True)
+API = GUARDED.api
 APP = API.client._transport.app  # type: ignore[attr-defined]  # httpx keeps it there
-REFUSED = [400, 404, 405, 409, 412, 413, 415, 422]
+REFUSED = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429]
+KEY = {"Authorization": f"Bearer {ADMIN}"}
+
+asyncio.run(GUARDED.begin())
 
 
 def _schema(*, coverage: bool) -> Any:
@@ -95,14 +108,44 @@ FEW = settings(
 @SCHEMA.parametrize()
 @FEW
 def test_with_made_up_references(case: schemathesis.Case) -> None:
-    case.call_and_validate(checks=CHECKS)
+    case.call_and_validate(checks=CHECKS, headers=KEY)
+
+
+@SCHEMA.parametrize()
+@FEW
+def test_without_a_key(case: schemathesis.Case) -> None:
+    """Whatever is sent, it is refused before anything of it is looked at."""
+    if case.operation.definition.raw["security"]:
+        GUARDED.watch.now += 60  # or it would be taken for guessing
+        case.headers = {
+            name: value
+            for name, value in (case.headers or {}).items()
+            if name.lower() not in {"authorization", "x-api-key", "cookie"}
+        }
+        case.cookies = {}
+        state = API.store.state  # type: ignore[attr-defined]
+        before = [len(table) for table in (state.jobs, state.executions, state.keys, state.audit)]
+        answer = case.call_and_validate(checks=[not_a_server_error, *CONFORM])
+        # A reference with a slash in it leads nowhere, and a made-up method to no route.
+        assert answer.status_code in {401, 404, 405}, answer.text
+        after = [len(table) for table in (state.jobs, state.executions, state.keys, state.audit)]
+        assert after == before
 
 
 @FUZZED.include(path_regex=r"\{ref\}").parametrize()
 @FEW
 def test_with_references_to_what_is_there(case: schemathesis.Case) -> None:
     case.path_parameters["ref"] = asyncio.run(_new_ref(case.path))
-    case.call_and_validate(checks=CHECKS)
+    # What was wrong with the reference is mended, and keys have no form.
+    wrong = {
+        place
+        for place, component in (case.meta.components if case.meta else {}).items()
+        if component.mode is GenerationMode.NEGATIVE
+    }
+    checks = CHECKS
+    if not wrong & {ParameterLocation.QUERY, ParameterLocation.BODY}:
+        checks = [check for check in CHECKS if check is not negative_data_rejection]
+    case.call_and_validate(checks=checks, headers=KEY)
 
 
 def test_every_operation_succeeds_with_its_example() -> None:
@@ -114,10 +157,12 @@ def test_every_operation_succeeds_with_its_example() -> None:
             operation.definition.raw.get("requestBody", {}).get("content", {}).items()
         ):
             body = {"body": content["example"], "media_type": media_type}
+        if operation.path == "/api/v1/session" and body:
+            body["body"] = {"key": ADMIN}
         case = operation.Case(**body)
         if "{ref}" in operation.path:
             case.path_parameters["ref"] = asyncio.run(_new_ref(operation.path))
-        answer = case.call_and_validate(checks=CHECKS)
+        answer = case.call_and_validate(checks=CHECKS, headers=KEY)
         assert answer.status_code < 300, f"{operation.label}: {answer.text}"
 
 

@@ -19,7 +19,7 @@ from tests.chaos.evidence import (
     soon,
 )
 from tests.chaos.shots import shots
-from tests.support.process import Receiver, Tocsin, now_ms, rfc3339, wait_until
+from tests.support.process import AUTHORIZED, Receiver, Tocsin, now_ms, rfc3339, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -111,7 +111,9 @@ class _Creators:
             thread.start()
 
     def _work(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30, trust_env=False) as client:
+        with httpx.Client(
+            base_url=self._url, timeout=30, trust_env=False, headers=AUTHORIZED
+        ) as client:
             while True:
                 serial = f"{threading.get_ident():x}-{time.monotonic_ns():x}"
                 names = [f"made-{serial}-{number}" for number in range(self._batch)]
@@ -214,7 +216,9 @@ def test_repeated_requests_after_a_kill(node: NodeFactory, receiver: Receiver) -
 
     def ask_until_killed(mine: list[str]) -> None:
         with (
-            httpx.Client(base_url=f"http://127.0.0.1:{tocsin.port}", trust_env=False) as client,
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{tocsin.port}", trust_env=False, headers=AUTHORIZED
+            ) as client,
             contextlib.suppress(httpx.TransportError),
         ):
             for key in mine:

@@ -26,7 +26,7 @@ from tests.chaos.evidence import (
     check_one_shots,
     soon,
 )
-from tests.support.process import Receiver, Row, Tocsin, rfc3339, wait_until
+from tests.support.process import AUTHORIZED, Receiver, Row, Tocsin, rfc3339, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -68,7 +68,10 @@ class Host:
         """A client whose one connection ends at a certain process."""
         while True:
             client = httpx.Client(
-                base_url=f"http://127.0.0.1:{self.tocsin.port}", timeout=60, trust_env=False
+                base_url=f"http://127.0.0.1:{self.tocsin.port}",
+                timeout=60,
+                trust_env=False,
+                headers=AUTHORIZED,
             )
             if client.get("/api/v1/cluster").json()["this"]["name"] == process:
                 return client
@@ -267,7 +270,9 @@ def test_metrics_of_all(host: Host, receiver: Receiver) -> None:
     rows = host.tocsin.rows()
     wait_until(lambda: len(rows.executions("state = 'succeeded'")) == 60, "all have ended")
     for _ in range(6):
-        text = httpx.get(f"http://127.0.0.1:{host.tocsin.port}/metrics", trust_env=False).text
+        text = httpx.get(
+            f"http://127.0.0.1:{host.tocsin.port}/metrics", trust_env=False, headers=AUTHORIZED
+        ).text
         lines = [line for line in text.splitlines() if not line.startswith("#")]
         assert len(lines) == len({line.rpartition(" ")[0] for line in lines})
         heads = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
@@ -286,7 +291,7 @@ def test_metrics_of_all(host: Host, receiver: Receiver) -> None:
         shown: set[str] = set()
         with contextlib.suppress(httpx.TimeoutException):
             address = f"http://127.0.0.1:{host.tocsin.port}/metrics"
-            text = httpx.get(address, trust_env=False, timeout=5).text
+            text = httpx.get(address, trust_env=False, timeout=5, headers=AUTHORIZED).text
             shown = set(re.findall(r'^tocsin_held\{node="(.*?)"\}', text, re.MULTILINE))
             assert len(shown & names) == 2
     finally:

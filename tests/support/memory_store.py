@@ -19,6 +19,7 @@ from collections.abc import (
     Collection,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,7 @@ from uuid import UUID
 import orjson
 import structlog
 
+from tocsin.domain.audit import AuditEntry
 from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import (
     CapacityExceeded,
@@ -42,10 +44,12 @@ from tocsin.domain.errors import (
 from tocsin.domain.execution import Attempt, Execution, Reason, State, TriggerKind, closed
 from tocsin.domain.instant import DAY, MINUTE, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus, Json, Overlap
+from tocsin.domain.key import ApiKey, KeyOrigin, Session
 from tocsin.domain.planning import Live, Timer, Window
 from tocsin.domain.schedule import At, Cron
 from tocsin.domain.settle import void, waiting
 from tocsin.domain.tally import Tally, minute_of
+from tocsin.store.access import AuditQuery
 from tocsin.store.port import (
     Admitter,
     Claim,
@@ -103,7 +107,11 @@ class MemoryState:
         self.executions: dict[str, Execution] = {}
         self.nodes: dict[str, Node] = {}
         self.health: dict[str, State] = {}
-        self.tallies: dict[Millis, Tally] = {}
+        self.tallies: dict[tuple[Millis, str], Tally] = {}
+        """By minute and namespace."""
+        self.keys: dict[str, ApiKey] = {}
+        self.sessions: dict[str, Session] = {}
+        self.audit: dict[str, AuditEntry] = {}
         self.requests: dict[tuple[str, str, str], Request] = {}
         # An index: the ids of each job's live executions.
         self._live: dict[str, set[str]] = {}
@@ -136,6 +144,11 @@ class MemoryState:
         """Delete a row, where there is one."""
         if key in table:
             self._undo.append((table, key, table.pop(key)))
+
+    def note(self, audit: Sequence[AuditEntry]) -> None:
+        """Add entries of the audit log."""
+        for entry in audit:
+            self.put(self.audit, entry.id, entry)
 
     def put_execution(self, execution: Execution) -> None:
         """Write an execution."""
@@ -200,7 +213,12 @@ class MemoryStore:
     # --- jobs
 
     async def create_jobs(
-        self, jobs: Sequence[NewJob], *, limits: Limits, request: Request | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        limits: Limits,
+        request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Request | None:
         async with self._transaction("create_jobs") as state:
             taken = _stored_request(state, request)
@@ -229,13 +247,16 @@ class MemoryStore:
                 if new.timer is not None:
                     state.put(state.timers, job.id, new.timer)
             _store_request(state, request)
+            state.note(audit)
             return None
 
     async def create_sets(self, sets: Sequence[NewJobs], *, limits: Limits) -> Sequence[Created]:
         outcomes: list[Created] = []
         for one in sets:
             try:
-                taken = await self.create_jobs(one.jobs, limits=limits, request=one.request)
+                taken = await self.create_jobs(
+                    one.jobs, limits=limits, request=one.request, audit=one.audit
+                )
             except (InvalidInput, CapacityExceeded, Conflict) as error:
                 outcomes.append(error)
             else:
@@ -287,6 +308,7 @@ class MemoryStore:
         cancel_waiting: Reason | None = None,
         closing: Sequence[Execution] = (),
         now: Millis,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution] | None:
         async with self._transaction("change_job") as state:
             old = state.jobs.get(job.id)
@@ -322,6 +344,7 @@ class MemoryStore:
                         ended.append(closed(execution, State.CANCELLED, cancel_waiting, now))
             ended += [execution for execution in closing if execution.id not in state.executions]
             _end(state, ended)
+            state.note(audit)
             return ended
 
     async def last_planned(self, job_id: str) -> Millis | None:
@@ -348,6 +371,7 @@ class MemoryStore:
         admit: Admitter,
         now: Millis,
         request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> tuple[Execution, Sequence[Execution]] | Request:
         async with self._transaction("add_execution") as state:
             taken = _stored_request(state, request)
@@ -376,6 +400,7 @@ class MemoryStore:
                 )
                 state.put_execution(stored)
             _store_request(state, request)
+            state.note(audit)
             return stored, replaced
 
     async def get_execution(self, execution_id: str) -> Execution | None:
@@ -388,7 +413,7 @@ class MemoryStore:
                 (
                     execution.id
                     for execution in state.executions.values()
-                    if _matches(execution, query)
+                    if _matches(state, execution, query)
                 ),
                 reverse=not query.ascending,
             )
@@ -410,12 +435,16 @@ class MemoryStore:
         now: Millis,
         execution_id: str | None = None,
         job_id: str | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution]:
         async with self._transaction("cancel_executions") as state:
             found = [] if job_id is None else state.live_of(job_id)
             if execution_id is not None and execution_id in state.executions:
                 found = [state.executions[execution_id]]
-            return _cancel(state, found, reason, now)
+            ended = _cancel(state, found, reason, now)
+            if ended:
+                state.note(audit)
+            return ended
 
     # --- engine
 
@@ -570,8 +599,8 @@ class MemoryStore:
             )[:limit]
             for one in old:
                 state.drop(state.executions, one)
-            for minute in [minute for minute in state.tallies if minute < before]:
-                state.drop(state.tallies, minute)
+            for place in [place for place in state.tallies if place[0] < before]:
+                state.drop(state.tallies, place)
             # The newest request stands for the present, which nobody tells.
             newest = max((request.created_at for request in state.requests.values()), default=0)
             for key, request in list(state.requests.items()):
@@ -585,33 +614,129 @@ class MemoryStore:
                     state.drop(state.health, job.id)
             return len(old)
 
-    async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
+    async def stats(
+        self,
+        *,
+        since: Millis,
+        now: Millis,
+        next_fires: int = 10,
+        namespace: str | None = None,
+    ) -> Stats:
         async with self._transaction("stats") as state:
-            live = state.all_live()
+            live = [one for one in state.all_live() if namespace in {None, one.namespace}]
             pending = sum(execution.state is State.PENDING for execution in live)
-            minutes = [
-                (minute, deepcopy(tally))
-                for minute, tally in sorted(state.tallies.items())
-                if minute >= minute_of(since)
-            ]
+            minutes: dict[Millis, Tally] = {}
             whole = Tally()
-            for _, tally in minutes:
-                whole.merge(tally)
+            for (minute, inside), tally in sorted(state.tallies.items()):
+                if minute >= minute_of(since) and namespace in {None, inside}:
+                    minutes.setdefault(minute, Tally()).merge(tally)
+                    whole.merge(tally)
             upcoming = sorted(
                 (timer.due_at, timer.job_id)
                 for timer in state.timers.values()
                 if state.jobs[timer.job_id].status is JobStatus.ACTIVE
+                and namespace in {None, state.jobs[timer.job_id].namespace}
             )
             return Stats(
-                jobs=_usage(state).by_status,
+                jobs=_usage(state, namespace).by_status,
                 pending=pending,
                 claimed=len(live) - pending,
                 tally=whole,
-                minutes=minutes,
+                minutes=list(minutes.items()),
                 next_fires=[
                     (state.jobs[job_id], due_at) for due_at, job_id in upcoming[:next_fires]
                 ],
             )
+
+    # --- access
+
+    async def add_key(self, key: ApiKey, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        async with self._transaction("add_key") as state:
+            if key.origin is KeyOrigin.FIRST and state.keys:
+                return False
+            state.put(state.keys, key.id, key)
+            state.note(audit)
+            return True
+
+    async def find_key(self, hashed: str) -> ApiKey | None:
+        async with self._transaction("find_key") as state:
+            found = [one for one in state.keys.values() if hashed in {one.hash, one.old_hash}]
+            return found[0] if found else None
+
+    async def get_key(self, key_id: str) -> ApiKey | None:
+        async with self._transaction("get_key") as state:
+            return state.keys.get(key_id)
+
+    async def list_keys(self, namespace: str | None = None) -> Sequence[ApiKey]:
+        async with self._transaction("list_keys") as state:
+            found = [one for one in state.keys.values() if namespace in {None, one.grant.namespace}]
+            return sorted(found, key=lambda one: (one.created_at, one.id))
+
+    async def replace_key(
+        self, key: ApiKey, *, if_hash: str, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        async with self._transaction("replace_key") as state:
+            old = state.keys.get(key.id)
+            if old is None or old.hash != if_hash or old.revoked_at is not None:
+                return False
+            state.put(state.keys, key.id, replace(key, last_used_at=old.last_used_at))
+            state.note(audit)
+            return True
+
+    async def note_key_use(self, used: Mapping[str, Millis]) -> None:
+        async with self._transaction("note_key_use") as state:
+            for key_id, at in used.items():
+                key = state.keys.get(key_id)
+                if key is not None and (key.last_used_at is None or key.last_used_at < at):
+                    state.put(state.keys, key_id, replace(key, last_used_at=at))
+
+    async def add_session(self, session: Session, *, audit: Sequence[AuditEntry] = ()) -> None:
+        async with self._transaction("add_session") as state:
+            for one in list(state.sessions.values()):
+                if one.expires_at <= session.created_at:
+                    state.drop(state.sessions, one.hash)
+            state.put(state.sessions, session.hash, session)
+            state.note(audit)
+
+    async def find_session(self, hashed: str) -> Session | None:
+        async with self._transaction("find_session") as state:
+            return state.sessions.get(hashed)
+
+    async def delete_session(self, hashed: str, *, audit: Sequence[AuditEntry] = ()) -> bool:
+        async with self._transaction("delete_session") as state:
+            if hashed not in state.sessions:
+                return False
+            state.drop(state.sessions, hashed)
+            state.note(audit)
+            return True
+
+    async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
+        async with self._transaction("list_audit") as state:
+            newest = sorted(state.audit.values(), key=lambda one: one.id, reverse=True)
+            return [one for one in newest if _is_asked_for(one, query)][: query.limit]
+
+    async def namespaces(self) -> Sequence[str]:
+        async with self._transaction("namespaces") as state:
+            of_jobs = {
+                job.namespace for job in state.jobs.values() if job.status is not JobStatus.DELETED
+            }
+            return sorted((of_jobs | {key.grant.namespace for key in state.keys.values()}) - {"*"})
+
+
+def _is_asked_for(entry: AuditEntry, query: AuditQuery) -> bool:
+    return (
+        query.namespace in {None, entry.namespace}
+        and query.actor in {None, entry.actor.id, entry.actor.name}
+        and query.action in {None, entry.action, entry.action.partition(".")[0]}
+        and query.subject in {None, entry.subject.id, entry.subject.name}
+        and (query.since is None or entry.id >= _first_id(query.since))
+        and (query.until is None or entry.id < _first_id(query.until))
+        and (query.before is None or entry.id < query.before)
+    )
+
+
+def _first_id(instant: Millis) -> str:
+    return str(UUID(int=instant << 80))
 
 
 class _Claiming:
@@ -785,11 +910,11 @@ def _size(job: Job) -> int:
         return len(json.dumps(definition, separators=(",", ":")))
 
 
-def _usage(state: MemoryState) -> Usage:
+def _usage(state: MemoryState, namespace: str | None = None) -> Usage:
     by_status: dict[JobStatus, int] = {}
     size = 0
     for job in state.jobs.values():
-        if job.status is not JobStatus.DELETED:
+        if namespace in {None, job.namespace} and job.status is not JobStatus.DELETED:
             by_status[job.status] = by_status.get(job.status, 0) + 1
             size += state.sizes[job.id]
     return Usage(jobs=sum(by_status.values()), bytes=size, by_status=by_status)
@@ -819,6 +944,7 @@ def _wanted(state: MemoryState, job: Job, query: JobQuery) -> bool:
         job.namespace == query.namespace
         and job.status in statuses
         and set(query.tags) <= set(job.spec.tags)
+        and (query.any_tags is None or set(query.any_tags) & set(job.spec.tags))
         and (query.text is None or query.text.casefold() in _text_of(job).casefold())
         and (query.kind is None or query.kind == _kind_of(job))
         and (query.last_state is None or query.last_state is state.health.get(job.id))
@@ -892,7 +1018,11 @@ def _position(keyed: Sequence[_Keyed], ended_at: _Keyed, *, descending: bool) ->
     return sum(is_before(one) for one in keyed)
 
 
-def _matches(execution: Execution, query: ExecutionQuery) -> bool:
+def _matches(state: MemoryState, execution: Execution, query: ExecutionQuery) -> bool:
+    if query.any_tags is not None:
+        job = state.jobs.get(execution.job_id)
+        if job is None or set(query.any_tags).isdisjoint(job.spec.tags):
+            return False
     last_kind = execution.attempts[-1].error_kind if execution.attempts else None
     return (
         execution.namespace == query.namespace
@@ -979,8 +1109,9 @@ def _end(state: MemoryState, executions: Iterable[Execution]) -> None:
         state.put_execution(execution)
         assert execution.finished_at is not None, "an ended execution has its finished_at"
         minute = minute_of(execution.finished_at)
-        tally = deepcopy(state.tallies.get(minute, Tally()))
+        place = (minute, execution.namespace)
+        tally = deepcopy(state.tallies.get(place, Tally()))
         tally.add(execution)
-        state.put(state.tallies, minute, tally)
+        state.put(state.tallies, place, tally)
         if execution.state in {State.SUCCEEDED, State.FAILED}:
             state.put(state.health, execution.job_id, execution.state)

@@ -33,6 +33,11 @@ PATIENCE = 90.0
 
 POLL = 0.02
 
+KEY = "tcs_testtest_" + "0" * 43
+"""The first admin's key of every node that is started here."""
+
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
 _PORT = re.compile(r"https?://[^\s\"/]*:(\d+)")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -135,7 +140,13 @@ class Tocsin:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=clean_environment(self.env),
+                env=clean_environment(
+                    {
+                        "TOCSIN_BOOTSTRAP_KEY": KEY,
+                        "XDG_CONFIG_HOME": str(self.home / "config"),
+                        **self.env,
+                    }
+                ),
                 cwd=self.home,
             )
         if ready:
@@ -259,7 +270,10 @@ class Tocsin:
         """A client of its API."""
         if self._client is None:
             self._client = httpx.Client(
-                base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False
+                base_url=f"http://127.0.0.1:{self.port}",
+                timeout=60,
+                trust_env=False,
+                headers=AUTHORIZED,
             )
         return self._client
 

@@ -137,7 +137,7 @@ def test_config_shows_every_setting_with_its_source(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOCSIN_LEASE_TTL", "10000ms")
-    monkeypatch.setenv("TOCSIN_BOOTSTRAP_KEY", "geheim")
+    monkeypatch.setenv("TOCSIN_BOOTSTRAP_KEY", "geheimnis")
     monkeypatch.setenv("TOCSIN_DATABASE", "postgresql://user:pw@host/db")
     shown = config(capsys)
     assert list(shown) == list(Settings.model_fields)
@@ -149,7 +149,7 @@ def test_config_shows_every_setting_with_its_source(
     assert shown["port"]["source"] == "default"
     assert shown["bootstrap_key"]["value"] == "********"
     assert shown["database"]["value"] == "postgresql://user:********@host/db"
-    assert list(config(capsys, "--changed")) == ["database", "lease_ttl", "bootstrap_key"]
+    assert list(config(capsys, "--changed")) == ["database", "bootstrap_key", "lease_ttl"]
 
 
 def test_config_for_people(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_settings_never_change() -> None:
 
 
 def test_the_secret_is_in_no_representation() -> None:
-    assert "geheim" not in repr(Settings(bootstrap_key="geheim"))
+    assert "geheimnis" not in repr(Settings(bootstrap_key="geheimnis"))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,44 @@ def test_an_empty_proxy_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_PROXY", "")
     assert not effective_settings({}).proxy
     assert "geheim" not in repr(Settings(proxy="http://ops:geheim@proxy:3128"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"bootstrap_key": "short"},
+            "--bootstrap-key ********: must be text of 8 to 200 characters",
+        ),
+        (
+            {"bootstrap_key": "change-me"},
+            "--bootstrap-key ******** is what the examples have; "
+            "make one: tcs_$(openssl rand -hex 32)",
+        ),
+        (
+            {"auth": "off", "host": "0.0.0.0"},
+            "auth=off is only possible where host is a loopback address (127.0.0.1, ::1 or "
+            "localhost), and '0.0.0.0' is none: others could do everything",
+        ),
+        (
+            {"trusted_proxies": "10.0.0.0/8, everybody"},
+            "--trusted-proxies '10.0.0.0/8, everybody' 'everybody' is neither an address nor a "
+            "network such as 10.0.0.0/8",
+        ),
+        (
+            {"cors_origins": "*"},
+            "--cors-origins: '*' is not an origin such as https://tools.example.com",
+        ),
+    ],
+)
+def test_what_would_let_others_in_is_refused(given: dict[str, str], expected: str) -> None:
+    assert problems(**given) == [expected]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_keys_can_be_off_on_loopback_addresses(host: str) -> None:
+    assert Settings(auth="off", host=host).auth == "off"
+    assert Settings(bootstrap_key="").bootstrap_key is None
 
 
 def test_a_misspelt_variable_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

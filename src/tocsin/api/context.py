@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tocsin.api.auth import Gate
 from tocsin.api.eventlog import EventLog
 from tocsin.domain.instant import Millis
+from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
 from tocsin.services.jobs import JobService
+from tocsin.services.keys import KeyService
 from tocsin.services.stats import StatsService
 from tocsin.telemetry.metrics import Metrics
 
@@ -39,18 +42,26 @@ class BodyLimits:
 class ApiContext:
     """The collaborators of the API, ready to use."""
 
+    gate: Gate
     jobs: JobService
     executions: ExecutionService
     stats: StatsService
     cluster: ClusterService
+    keys: KeyService
+    audit: AuditService
+    namespaces: Callable[[], Awaitable[Sequence[str]]]
+    """The names of all namespaces that have something in them."""
     events: EventLog
     metrics: Metrics
     readiness: Readiness
     now: Callable[[], Millis]
     version: str
-    namespace: str = "default"
     body_limits: BodyLimits = BodyLimits()
     sibling_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None
     """Asks the other processes behind this address, where there are several."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may read answers; never with a session."""
+    public_metrics: bool = False
+    """Whether ``/metrics`` is there for everybody."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

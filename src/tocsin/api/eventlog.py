@@ -7,7 +7,15 @@ several events per fire.
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeAlias, assert_never
@@ -50,6 +58,11 @@ TYPES = (*JOB_TYPES, *EXECUTION_TYPES)
 
 Row: TypeAlias = tuple[Any, ...]
 
+Visible: TypeAlias = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+
+MAX_KNOWN = 10_000
+"""Jobs of which a reader that is limited to some remembers whether it may know of them."""
+
 _STARTED = "execution.started"
 _RESET = "reset"
 _SHARED = 100
@@ -63,11 +76,16 @@ class Wanted:
     """``None``: all."""
     job: str | None = None
     """The id or name of the one job."""
+    namespace: str | None = None
+    """``None``: all."""
+    visible: Visible | None = None
+    """Which of some jobs the reader may know of, by their ids; ``None``: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
     kind: str
+    namespace: str
     job_id: str
     job_name: str
     data: bytes
@@ -210,6 +228,7 @@ class EventLog:
         also told so where news of other nodes was lost on the way here.
         """
         waker = asyncio.Event()
+        known: dict[str, bool] = {}
         self._wakers.add(waker)
         self.on_reader()
         try:
@@ -224,7 +243,12 @@ class EventLog:
                 if position < oldest:
                     yield self._reset("too_slow")
                     return
-                text, position = self._collect(position, wanted)
+                end = min(self._next, position + SLICE)
+                if wanted.visible is not None:
+                    await self._look(position, end, wanted, wanted.visible, known)
+                    if position < (self._batches[0].first if self._batches else self._next):
+                        continue  # it took so long that they are gone
+                text, position = self._collect(position, end, wanted, known)
                 if text:
                     yield text
                 elif position == self._next and not await _set_within(waker, HEARTBEAT):
@@ -234,26 +258,45 @@ class EventLog:
         finally:
             self._wakers.discard(waker)
 
-    def _collect(self, position: int, wanted: Wanted) -> tuple[bytes, int]:
-        """Events from a position on, ``SLICE`` at most looked at, and the position after them."""
-        end = min(self._next, position + SLICE)
-        parts: list[bytes] = []
+    async def _look(
+        self, position: int, end: int, wanted: Wanted, visible: Visible, known: dict[str, bool]
+    ) -> None:
+        """Find out which jobs of some events a reader may know of."""
+        ids: set[str] = set()
+        for _, event in self._events(position, end):
+            if event.job_id and event.namespace == wanted.namespace:
+                if event.kind.startswith("job."):
+                    known.pop(event.job_id, None)  # it may have other tags now
+                ids.add(event.job_id)
+        if len(known) > MAX_KNOWN:
+            known.clear()
+        unknown = sorted(ids - known.keys())
+        if unknown:
+            seen = await visible(unknown)
+            known.update((one, one in seen) for one in unknown)
+
+    def _events(self, position: int, end: int) -> Iterator[tuple[int, _Event]]:
+        """The events from one position to another, numbered."""
         index = bisect_right(self._batches, position, key=_first_of) - 1
         while position < end:
             batch = self._batches[index]
             events = batch.events()
             stop = min(end - batch.first, len(events))
-            for offset in range(position - batch.first, stop):
-                event = events[offset]
-                if _fits(event, wanted):
-                    number = batch.first + offset
-                    parts.append(
-                        b"id: %b-%d\nevent: %b\ndata: %b\n\n"
-                        % (self._incarnation.encode(), number, event.kind.encode(), event.data)
-                    )
+            yield from enumerate(events[position - batch.first : stop], position)
             position = batch.first + stop
             index += 1
-        return b"".join(parts), position
+
+    def _collect(
+        self, position: int, end: int, wanted: Wanted, known: Mapping[str, bool]
+    ) -> tuple[bytes, int]:
+        """What a reader is sent of some events, and the position after them."""
+        parts = [
+            b"id: %b-%d\nevent: %b\ndata: %b\n\n"
+            % (self._incarnation.encode(), number, event.kind.encode(), event.data)
+            for number, event in self._events(position, end)
+            if _fits(event, wanted, known)
+        ]
+        return b"".join(parts), max(position, end)
 
     def _reset(self, reason: str) -> bytes:
         data = orjson.dumps({"reason": reason, "last_event_id": self.last_id})
@@ -273,20 +316,27 @@ async def _set_within(waker: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _fits(event: _Event, wanted: Wanted) -> bool:
+def _fits(event: _Event, wanted: Wanted, known: Mapping[str, bool]) -> bool:
     if event.kind == _RESET:
         return True
+    if wanted.namespace is not None and wanted.namespace != event.namespace:
+        return False
+    if wanted.visible is not None and not known.get(event.job_id, False):
+        return False
     if wanted.job is not None and wanted.job not in {event.job_id, event.job_name}:
         return False
     return wanted.types is None or event.kind in wanted.types
 
 
 # Only what an event shows is kept: an execution holds the excerpts of its answers.
-_JOB_ROW: Callable[[Any], Row] = attrgetter("id", "name", "status", "version", "updated_at")
+_JOB_ROW: Callable[[Any], Row] = attrgetter(
+    "id", "namespace", "name", "status", "version", "updated_at"
+)
 _EXECUTION_ROW: Callable[[Any], Row] = attrgetter(
     "id",
     "job_id",
     "job_name",
+    "namespace",
     "trigger",
     "fire_time",
     "due",
@@ -320,11 +370,11 @@ def _row_of(execution: Execution) -> Row:
 def _reset_event(kind: str, row: Row) -> _Event:
     """News of other nodes was lost: what a reader shows may be behind."""
     data = {"reason": "news_lost", "last_event_id": row[0]}
-    return _Event(kind, "", "", orjson.dumps(data))
+    return _Event(kind, "", "", "", orjson.dumps(data))
 
 
 def _job_event(kind: str, row: Row) -> _Event:
-    job_id, name, status, version, updated_at = row
+    job_id, namespace, name, status, version, updated_at = row
     data = {
         "id": job_id,
         "name": name,
@@ -332,14 +382,14 @@ def _job_event(kind: str, row: Row) -> _Event:
         "version": version,
         "updated_at": format_instant(updated_at),
     }
-    return _Event(kind, job_id, name, orjson.dumps(data))
+    return _Event(kind, namespace, job_id, name, orjson.dumps(data))
 
 
 def _execution_event(kind: str, row: Row) -> _Event:
     (
-        execution_id, job_id, job_name, trigger, fire_time, due, state, reason, available_at,
-        finished_at, skipped_until, skipped_count, retry_of, attempts, started_at, duration,
-        http_status, error_kind, error,
+        execution_id, job_id, job_name, namespace, trigger, fire_time, due, state, reason,
+        available_at, finished_at, skipped_until, skipped_count, retry_of, attempts, started_at,
+        duration, http_status, error_kind, error,
     ) = row  # fmt: skip
     final = state.final
     data = {
@@ -366,7 +416,7 @@ def _execution_event(kind: str, row: Row) -> _Event:
     }
     if kind == "execution":
         kind = f"execution.{state.value}"
-    return _Event(kind, job_id, job_name, orjson.dumps(data))
+    return _Event(kind, namespace, job_id, job_name, orjson.dumps(data))
 
 
 def words_to_types(words: Sequence[str]) -> frozenset[str]:

@@ -8,6 +8,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tocsin.api.headers import security_headers
 from tocsin.api.problems import internal
 
 log = structlog.stdlib.get_logger("tocsin.api")
@@ -17,6 +18,8 @@ _ID = re.compile(rb"[\x21-\x7e]{1,100}")
 
 class RequestLog:
     """Gives each request an id (``X-Request-Id``, the client's where it sends one) and logs it.
+
+    Each answer gets the headers for its security.
 
     An error that nobody answered is logged and answered here, as a 500 that tells nothing.
     """
@@ -37,11 +40,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                headers = security_headers(
+                    message.get("headers", ()), path=scope["path"], scheme=scope["scheme"]
+                )
+                message["headers"] = [*headers, (b"x-request-id", request_id)]
             await send(message)
 
         try:

@@ -5,11 +5,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from tocsin.api import cluster, schemas
+from tocsin.api import access_schemas, cluster, schemas
+from tocsin.api.auth import COOKIE
+from tocsin.api.needs import Need, need_of
 from tocsin.api.problems import MEDIA_TYPE
-from tocsin.services import shapes
+from tocsin.services import key_shapes, shapes
 
 _REF = "#/components/schemas/{model}"
 
@@ -19,6 +22,9 @@ _INPUTS: tuple[Any, ...] = (
     shapes.BatchIn,
     shapes.TriggerIn,
     shapes.PreviewIn,
+    key_shapes.KeyIn,
+    key_shapes.RotateIn,
+    key_shapes.SignInIn,
 )
 _OUTPUTS: tuple[Any, ...] = (
     schemas.Problem,
@@ -35,16 +41,25 @@ _OUTPUTS: tuple[Any, ...] = (
     schemas.HealthOut,
     schemas.ReadyOut,
     schemas.EchoOut,
+    access_schemas.KeyOut,
+    access_schemas.KeyCreatedOut,
+    access_schemas.KeyPage,
+    access_schemas.SessionOut,
+    access_schemas.NamespacePage,
+    access_schemas.AuditPage,
 )
 
 _PROBLEMS = {
     400: "The body is not JSON",
+    401: "A key is needed, and one that works",
+    403: "The key may not do that",
     404: "There is no such thing",
     409: "The present state forbids it",
     412: "The condition of If-Match or If-None-Match does not hold",
     413: "The body is too large",
     415: "The body is of an unknown kind",
     422: "The request is not valid; `errors` names each offending field",
+    429: "Too many keys that do not work came from this address; wait as Retry-After says",
     503: "The store does not answer; try again",
     507: "A limit is reached, or the disk is full",
 }
@@ -65,6 +80,9 @@ _EXAMPLES: Mapping[str, Any] = {
     "BatchIn": {"jobs": [_JOB, {"schedule": {"every": "15m"}, "target": {"log": "tick"}}]},
     "TriggerIn": {"body": {"report": "by hand"}},
     "PreviewIn": {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}, "count": 5},
+    "KeyIn": {"name": "ci", "role": "editor", "expires_in": "90d"},
+    "RotateIn": {"overlap": "24h"},
+    "SignInIn": {"key": "tcs_k3v9x2ab_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"},
     "ClusterOut": cluster.EXAMPLE,
 }
 """For people to start from, and for schemathesis to get in with."""
@@ -167,6 +185,25 @@ LAST_EVENT_ID = header(
 )
 
 
+CSRF = header(
+    "Tocsin-CSRF",
+    "The `csrf_token` of the session; every change that is made with a session needs it.",
+    {"type": "string"},
+)
+NAMESPACE = header(
+    "Tocsin-Namespace",
+    "The namespace that the request is about (also as the parameter `namespace`); by default that "
+    "of the key, and `default` for keys that hold in all.",
+    {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
+)
+
+SECURITY: Mapping[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`tcs_…`"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """The document, made once and kept."""
     if app.openapi_schema is None:
@@ -180,8 +217,33 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         components = made.setdefault("components", {})
         components["schemas"] = components.get("schemas", {}) | _shapes()
+        components["securitySchemes"] = dict(SECURITY)
+        for route in app.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    _add_need(made["paths"][route.path][method.lower()], need_of(route.endpoint))
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _add_need(operation: dict[str, Any], need: Need) -> None:
+    """Tell what a route needs of who calls it, and what it answers to others."""
+    if need.public:
+        operation["security"] = []
+        return
+    operation["security"] = [{name: []} for name in SECURITY]
+    problems = [401, 403, 429]
+    if need.namespaced:
+        operation.setdefault("parameters", []).append(dict(NAMESPACE))
+        problems.append(404)
+    for code in problems:
+        operation["responses"].setdefault(
+            str(code),
+            {
+                "description": _PROBLEMS[code],
+                "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
+            },
+        )
 
 
 def _shapes() -> dict[str, Any]:

@@ -6,6 +6,8 @@ import binascii
 import orjson
 
 from tocsin.domain.errors import InvalidInput
+from tocsin.domain.instant import Millis
+from tocsin.domain.key import ApiKey
 from tocsin.services.ids import looks_like_uuid
 from tocsin.store.port import Cursor, JobSort
 
@@ -15,6 +17,8 @@ MAX_CURSOR = 1_000
 """Characters of a cursor."""
 
 _EXECUTIONS = "executions"
+_KEYS = "keys"
+_AUDIT = "audit"
 _MAX_INT = 2**53
 
 
@@ -53,6 +57,36 @@ def read_execution_cursor(text: str | None, *, ascending: bool) -> Cursor | None
     if len(cursor) != 1 or not isinstance(cursor[0], str) or not looks_like_uuid(cursor[0]):
         raise _bad_cursor()
     return cursor
+
+
+def key_cursor(key: ApiKey) -> str:
+    """A cursor into a list of keys, after one."""
+    return _encode(_KEYS, (key.created_at, key.id))
+
+
+def read_key_cursor(text: str | None) -> tuple[Millis, str] | None:
+    """The creation and the id of a list's last key; raises ``InvalidInput`` for any other text."""
+    if text is None:
+        return None
+    cursor = _decode(text, _KEYS)
+    if len(cursor) != 2 or not _is_instant(cursor[0]) or not isinstance(cursor[1], str):
+        raise _bad_cursor()
+    return int(cursor[0] or 0), cursor[1]
+
+
+def audit_cursor(last: str | None) -> str | None:
+    """A cursor into the audit log, after an entry."""
+    return None if last is None else _encode(_AUDIT, (last,))
+
+
+def read_audit_cursor(text: str | None) -> str | None:
+    """The id of a page's last entry; raises ``InvalidInput`` for any other text."""
+    if text is None:
+        return None
+    cursor = _decode(text, _AUDIT)
+    if len(cursor) != 1 or not isinstance(cursor[0], str) or not looks_like_uuid(cursor[0]):
+        raise _bad_cursor()
+    return cursor[0]
 
 
 def _order(sort: JobSort, *, descending: bool) -> str:

@@ -22,6 +22,8 @@ ExecutionRef: TypeAlias = Annotated[
     str, Path(description="Id of an execution.", min_length=1, max_length=100)
 ]
 
+KeyRef: TypeAlias = Annotated[str, Path(description="Id of a key.", min_length=1, max_length=100)]
+
 InstantText: TypeAlias = Annotated[
     str,
     Field(max_length=64),
@@ -140,6 +142,35 @@ class EventFilter(BaseModel):
     ] = None
 
 
+class PageQuery(BaseModel):
+    """Which part of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText = None
+
+
+class AuditFilter(PageQuery):
+    """Which entries of the audit log."""
+
+    actor: Annotated[
+        str | None, Field(min_length=1, max_length=100, pattern=_NO_NUL, description="Id or name.")
+    ] = None
+    action: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=50,
+            pattern=_NO_NUL,
+            description="`job.create`, or `job` for whatever was done to jobs.",
+        ),
+    ] = None
+    subject: Annotated[
+        str | None, Field(min_length=1, max_length=100, pattern=_NO_NUL, description="Id or name.")
+    ] = None
+    since: Annotated[InstantText | None, Field(description="The earliest, included.")] = None
+    until: Annotated[InstantText | None, Field(description="The latest, excluded.")] = None
+
+
 class EchoQuery(BaseModel):
     """How the demo endpoint behaves."""
 
@@ -157,6 +188,8 @@ ExecutionFilterQuery: TypeAlias = Annotated[ExecutionFilter, Query()]
 PreviewParameters: TypeAlias = Annotated[PreviewQuery, Query()]
 WindowParameters: TypeAlias = Annotated[WindowQuery, Query()]
 EventParameters: TypeAlias = Annotated[EventFilter, Query()]
+PageParameters: TypeAlias = Annotated[PageQuery, Query()]
+AuditParameters: TypeAlias = Annotated[AuditFilter, Query()]
 EchoParameters: TypeAlias = Annotated[EchoQuery, Query()]
 
 

@@ -15,6 +15,7 @@ from tocsin.domain.errors import (
     CapacityExceeded,
     Conflict,
     FieldProblem,
+    Forbidden,
     InvalidInput,
     NotFound,
     StoreCorrupt,
@@ -34,12 +35,16 @@ TITLES = {
     "already_ended": "The execution has ended",
     "already_exists": "The job exists already",
     "capacity_exceeded": "A limit is reached",
+    "cross_site": "The request comes from another site",
+    "csrf": "The request does not prove where it comes from",
+    "forbidden": "The key may not do that",
     "conflict": "The present state forbids it",
     "contended": "Too many changes at once",
     "idempotency_key_reused": "The idempotency key was used for another request",
     "internal_error": "Something went wrong inside Tocsin",
     "invalid_input": "The request is not valid",
     "invalid_json": "The body is not JSON",
+    "last_admin": "Nobody would be left",
     "length_required": "The body has a wrong length",
     "method_not_allowed": "This resource does not know the method",
     "name_taken": "The name is taken",
@@ -49,7 +54,9 @@ TITLES = {
     "payload_too_large": "The body is too large",
     "store_full": "The store is full",
     "store_unavailable": "The store does not answer",
+    "too_many_failures": "Too many keys that do not work",
     "too_many_readers": "Too many readers of events",
+    "unauthorized": "A key is needed",
     "unsupported_media_type": "The body is of an unknown kind",
     "version_mismatch": "The job has changed meanwhile",
     "wrong_status": "The status of the job forbids it",
@@ -112,6 +119,8 @@ def of_error(error: TocsinError, *, reading: bool = False) -> Response:
             return _invalid(error.problems)
         case NotFound():
             return problem(404, error.code, str(error))
+        case Forbidden():
+            return problem(403, error.code, str(error))
         case Conflict():
             return problem(_CONFLICTS.get(error.code, 409), error.code, str(error))
         case CapacityExceeded() | StoreFull():

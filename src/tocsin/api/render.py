@@ -172,8 +172,8 @@ def preview_json(preview: Preview) -> PreviewOut:
     }
 
 
-def stats_json(overview: Overview, usage: Usage, limits: Limits, window: Millis) -> StatsOut:
-    """The state of the service."""
+def stats_json(overview: Overview, usage: Usage | None, limits: Limits, window: Millis) -> StatsOut:
+    """The state of a namespace; ``usage``: of all namespaces, for who may know."""
     stats, tally = overview.stats, overview.stats.tally
     minutes = max(window / MINUTE, 1.0)
     ended = tally.succeeded + tally.failed + tally.cancelled + tally.skipped
@@ -216,7 +216,9 @@ def stats_json(overview: Overview, usage: Usage, limits: Limits, window: Millis)
             {"job_id": job.id, "job_name": job.name, "due": format_instant(due)}
             for job, due in stats.next_fires
         ],
-        "capacity": {
+        "capacity": None
+        if usage is None
+        else {
             "jobs": {"used": usage.jobs, "limit": limits.max_jobs},
             "definition_bytes": {"used": usage.bytes, "limit": limits.max_bytes},
         },

@@ -11,26 +11,36 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from tocsin.api.auth import Gate, set_caller
+from tocsin.api.needs import need_of
 from tocsin.domain.errors import FieldProblem, InvalidInput
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """Refuses unknown query parameters, naming the nearest known one.
+    """Lets in who may call it, and refuses unknown query parameters, naming the nearest known one.
+
+    An endpoint that does not declare what it needs (``tocsin.api.needs``) makes no route.
 
     An endpoint whose only parameter is the request is called without FastAPI's resolution of
     parameters, which is a good part of a cheap request's cost.
     """
 
     def get_route_handler(self) -> Handler:
-        """The handler, with the check around it."""
+        """The handler, with the checks around it."""
         endpoint: Handler = self.endpoint
+        need = need_of(endpoint)
         plain = list(inspect.signature(endpoint).parameters) == ["request"]
         handler = endpoint if plain else super().get_route_handler()
         known = _query_names(self)
+        if need.namespaced:
+            known = (*known, "namespace")
 
         async def checked(request: Request) -> Response:
+            if not need.public:
+                gate: Gate = request.app.state.gate
+                set_caller(request, await gate.admit(request, need))
             query = request.scope["query_string"]
             if query:
                 refuse_unknown(query.decode("latin-1"), known)

@@ -332,7 +332,10 @@ class StatsOut(TypedDict):
     lateness_ms: LatenessOut
     minutes: list[MinuteOut]
     next_fires: list[NextFire]
-    capacity: CapacitiesOut
+    capacity: Annotated[
+        CapacitiesOut | None,
+        Field(description="Of all namespaces; null for a key that is limited to one."),
+    ]
 
 
 class PercentilesOut(TypedDict):
@@ -365,8 +368,11 @@ class HealthOut(TypedDict):
     status: Literal["ok", "degraded"]
     version: str
     window: DurationText
-    succeeded: int
-    failed: int
+    succeeded: Annotated[
+        int | None,
+        Field(description="null, as the others, without a key that holds in all namespaces."),
+    ]
+    failed: int | None
     failed_ratio: float | None
     threshold: float
     reason: str | None
@@ -377,7 +383,7 @@ class CheckOut(TypedDict):
 
     name: str
     ok: bool
-    detail: str
+    detail: Annotated[str, Field(description="Empty without a key that holds in all namespaces.")]
 
 
 class ReadyOut(TypedDict):

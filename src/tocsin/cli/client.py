@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from urllib.parse import quote
 import httpx
 
 from tocsin.cli.failure import CommandFailed, ExitCode
+from tocsin.cli.identity import KEY_VARIABLE, NAMESPACE_VARIABLE
+from tocsin.logins import saved_key
 
 API = "/api/v1"
 PAGE = 500
@@ -22,6 +25,8 @@ _CONNECT = 5.0
 _JSON = {"Content-Type": "application/json"}
 _BY_STATUS = {
     400: ExitCode.USAGE,
+    401: ExitCode.DENIED,
+    403: ExitCode.DENIED,
     404: ExitCode.NOT_FOUND,
     409: ExitCode.CONFLICT,
     412: ExitCode.CONFLICT,
@@ -43,10 +48,13 @@ class ServerRefused(CommandFailed):
         problem: Mapping[str, Any],
         details: Sequence[str],
     ) -> None:
+        hint = None
+        if status == 401:
+            hint = "'tocsin login' saves a key for this server; --key or TOCSIN_KEY give one."
         exit_code = _BY_STATUS.get(status, ExitCode.FAILED)
         if problem.get("code") == "idempotency_key_reused":
             exit_code = ExitCode.CONFLICT
-        super().__init__(message, exit_code=exit_code, details=details)
+        super().__init__(message, exit_code=exit_code, details=details, hint=hint)
         self.status = status
         self.problem = problem
 
@@ -91,16 +99,18 @@ class ServerRefused(CommandFailed):
 class Client:
     """A connection to one server; use it in a ``with`` statement.
 
+    It goes by the key that it is given, else by ``$TOCSIN_KEY``, else by the saved one.
+
     Every method raises ``CommandFailed`` where the server cannot be reached, and ``ServerRefused``
     where it answers with a problem.
     """
 
-    def __init__(self, server: str, *, timeout: float = 60.0) -> None:
+    def __init__(self, server: str, *, timeout: float = 60.0, key: str | None = None) -> None:
         self.server = _base_url(server)
         self._http = httpx.Client(
             base_url=self.server,
             timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", **_identity(self.server, key)},
             # A proxy of the environment leads away from this machine.
             trust_env=not _is_local(self.server),
         )
@@ -248,6 +258,24 @@ def _base_url(server: str) -> str:
             exit_code=ExitCode.USAGE,
         )
     return address.rstrip("/")
+
+
+def _identity(server: str, key: str | None) -> dict[str, str]:
+    """The headers that say who asks, and in which namespace."""
+    headers = {}
+    key = key or os.environ.get(KEY_VARIABLE) or saved_key(server)
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    namespace = os.environ.get(NAMESPACE_VARIABLE)
+    if namespace:
+        headers["Tocsin-Namespace"] = namespace
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            what = "key" if name == "Authorization" else "namespace"
+            raise CommandFailed(
+                f"the {what} holds characters that no {what} has", exit_code=ExitCode.USAGE
+            )
+    return headers
 
 
 def _is_local(server: str) -> bool:

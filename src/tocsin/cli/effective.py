@@ -13,7 +13,7 @@ from tocsin.cli.failure import CommandFailed, ExitCode
 from tocsin.domain.errors import InvalidInput
 from tocsin.settings import Settings
 
-_OF_CLIENTS = {"TOCSIN_SERVER"}
+_OF_CLIENTS = {"TOCSIN_SERVER", "TOCSIN_KEY", "TOCSIN_NAMESPACE"}
 """Variables that are not settings of a node but mean something to the command line."""
 
 

@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """There is no such job or execution."""
     CONFLICT = 5
     """The present state forbids it: the name is taken, the version moved on, it has ended."""
+    DENIED = 6
+    """There is no key, it does not work, or it may not do that."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

@@ -12,12 +12,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tocsin.cli import config, executions, jobs, migrate, nodes, serve, status, version
+from tocsin.cli import (
+    config,
+    executions,
+    jobs,
+    keys,
+    login,
+    migrate,
+    nodes,
+    serve,
+    status,
+    version,
+)
 from tocsin.cli.failure import CommandFailed, ExitCode
+from tocsin.cli.identity import Key, Namespace, identify, identify_all, with_identity
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage or a refused definition · "
-    "3 server not reachable · 4 not found · 5 conflict · 130 interrupted by Ctrl-C"
+    "3 server not reachable · 4 not found · 5 conflict · 6 not allowed · "
+    "130 interrupted by Ctrl-C"
 )
 
 _NODE = "On the machine that runs it"
@@ -63,7 +76,10 @@ def _root(
         str | None,
         typer.Option("--server", help="Address of the server; also after the command."),
     ] = None,
+    key: Key = None,
+    namespace: Namespace = None,
 ) -> None:
+    identify({"key": key, "namespace": namespace})
     if server is not None:
         # What the commands' own option falls back to.
         os.environ["TOCSIN_SERVER"] = server
@@ -73,10 +89,14 @@ app.command("serve", help=serve.HELP, rich_help_panel=_NODE)(serve.placeholder)
 app.command("migrate", rich_help_panel=_NODE)(migrate.migrate)
 app.add_typer(config.app, name="config", rich_help_panel=_NODE)
 app.command("version", rich_help_panel=_NODE)(version.version)
-app.add_typer(jobs.app, name="jobs", rich_help_panel=_CLIENT)
-app.add_typer(executions.app, name="executions", rich_help_panel=_CLIENT)
-app.add_typer(nodes.app, name="nodes", rich_help_panel=_CLIENT)
-app.command("status", rich_help_panel=_CLIENT)(status.status)
+app.add_typer(identify_all(jobs.app), name="jobs", rich_help_panel=_CLIENT)
+app.add_typer(identify_all(executions.app), name="executions", rich_help_panel=_CLIENT)
+app.add_typer(identify_all(nodes.app), name="nodes", rich_help_panel=_CLIENT)
+app.add_typer(identify_all(keys.app), name="keys", rich_help_panel=_CLIENT)
+app.command("status", rich_help_panel=_CLIENT)(with_identity(status.status))
+app.command("login", rich_help_panel=_CLIENT)(login.login)
+app.command("logout", rich_help_panel=_CLIENT)(login.logout)
+app.command("whoami", rich_help_panel=_CLIENT)(with_identity(login.whoami))
 
 
 def main() -> None:

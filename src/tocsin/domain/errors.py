@@ -5,6 +5,7 @@
     TocsinError
     ├── InvalidInput         what was asked for is malformed; names each offending field
     ├── NotFound             no such job, execution or page
+    ├── Forbidden            who asks may not do that
     ├── Conflict             the state of things forbids it (name taken, wrong status)
     ├── CapacityExceeded     a configured limit is reached
     └── StoreError           the store could not do it
@@ -68,6 +69,12 @@ class NotFound(TocsinError):
     """The thing that was named does not exist (any more)."""
 
     code = "not_found"
+
+
+class Forbidden(TocsinError):
+    """Who asks may not do that; the message says what it would take."""
+
+    code = "forbidden"
 
 
 class Conflict(TocsinError):

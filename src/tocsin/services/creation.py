@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tocsin.domain.audit import AuditEntry, Subject
+from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
+from tocsin.domain.job import Json
 from tocsin.services import lifecycle
 from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.checking import MAX_PROBLEMS
-from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.definitions import Definition, JobDefaults, read_definition
 from tocsin.services.group_commit import GroupCommit
+from tocsin.services.masking import masked_definition
 from tocsin.services.requests import Keyed
+from tocsin.services.scope import Scoped
 from tocsin.store.bus import Bus, JobsChanged
 from tocsin.store.port import JobView, Limits, NewJob, NewJobs, Request, Store
 
@@ -38,7 +43,11 @@ class SavedBatch:
     """Where an idempotency key named an earlier request, and nothing was done: its jobs."""
 
 
-class JobCreation:
+AUDITED_IDS = 1_000
+"""Ids of a batch that its entry of the audit log names; it always says how many there were."""
+
+
+class JobCreation(Scoped):
     """Checks and stores new jobs, and tells who listens."""
 
     def __init__(
@@ -51,7 +60,6 @@ class JobCreation:
         limits: Limits,
         defaults: JobDefaults,
         max_batch: int,
-        namespace: str,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -61,11 +69,10 @@ class JobCreation:
         self._checking = asyncio.Lock()
         self._defaults = defaults
         self._max_batch = max_batch
-        self._namespace = namespace
 
     async def create(self, data: object, key: str | None) -> Saved:
         """Store a new job; see ``JobService.create``."""
-        keyed = Keyed.of(self._namespace, "jobs.create", key, data)
+        keyed = Keyed.of(self._scope.namespace, "jobs.create", key, data)
         now = self._now()
         try:
             new = self._new(data, now)
@@ -74,7 +81,7 @@ class JobCreation:
                 view=(await self._replay_or(keyed, error))[0], created=False, replayed=True
             )
         try:
-            replayed = await self._keep([new], keyed, now)
+            replayed = await self._keep([new], keyed, now, self._entry_of(new, now))
         except InvalidInput as error:
             raise _of_first(error) from None
         if replayed is not None:
@@ -84,7 +91,7 @@ class JobCreation:
     async def create_batch(self, data: object, key: str | None) -> SavedBatch:
         """Store new jobs, all or none; see ``JobService.create_batch``."""
         items = self._items(data)
-        keyed = Keyed.of(self._namespace, "jobs.create_batch", key, data)
+        keyed = Keyed.of(self._scope.namespace, "jobs.create_batch", key, data)
         now = self._now()
         # One batch after the other: then the first is written while the next is checked. Side by
         # side they would all be checked at the same time, and then all be written.
@@ -93,7 +100,8 @@ class JobCreation:
         if problems:
             refused = InvalidInput(problems[:MAX_PROBLEMS], "no job was created; see errors")
             return SavedBatch(replayed=await self._replay_or(keyed, refused))
-        replayed = await self._keep([one.new for one in fresh], keyed, now)
+        news = [one.new for one in fresh]
+        replayed = await self._keep(news, keyed, now, self._entry_of_batch(news, now))
         return SavedBatch(fresh=fresh, replayed=replayed)
 
     async def _check(
@@ -101,14 +109,16 @@ class JobCreation:
     ) -> tuple[list[Fresh], list[FieldProblem]]:
         """New jobs of the definitions of a batch, and what is wrong with them."""
         reader = BulkReader(
-            defaults=self._defaults, now=now, namespace=self._namespace, new_id=self._new_id
+            defaults=self._defaults, now=now, namespace=self._scope.namespace, new_id=self._new_id
         )
         fresh: list[Fresh] = []
         problems: list[FieldProblem] = []
         for start in range(0, len(items), BATCH_SLICE):
             for index in range(start, min(start + BATCH_SLICE, len(items))):
                 try:
-                    fresh.append(reader.read(items[index]))
+                    one = reader.read(items[index])
+                    self._scope.require_tag(one.new.job.spec.tags)
+                    fresh.append(one)
                 except InvalidInput as error:
                     problems.extend(error.under(f"jobs.{index}").problems)
             if len(problems) >= MAX_PROBLEMS:
@@ -124,11 +134,9 @@ class JobCreation:
         definition = read_definition(data, defaults=self._defaults, now=now)
         if definition.name != name:
             raise name_differs()
-        new = lifecycle.created(
-            definition, job_id=self._new_id(), namespace=self._namespace, now=now
-        )
+        new = self._of(definition, now)
         try:
-            await self._keep([new], None, now)
+            await self._keep([new], None, now, self._entry_of(new, now))
         except InvalidInput:
             return None
         return Saved(view=_view_of(new), created=True)
@@ -153,17 +161,40 @@ class JobCreation:
         return items
 
     def _new(self, data: object, now: Millis) -> NewJob:
-        definition = read_definition(data, defaults=self._defaults, now=now)
+        return self._of(read_definition(data, defaults=self._defaults, now=now), now)
+
+    def _of(self, definition: Definition, now: Millis) -> NewJob:
+        self._scope.require_tag(definition.spec.tags)
         return lifecycle.created(
-            definition, job_id=self._new_id(), namespace=self._namespace, now=now
+            definition, job_id=self._new_id(), namespace=self._scope.namespace, now=now
+        )
+
+    def _entry_of(self, new: NewJob, now: Millis) -> AuditEntry:
+        return self._scope.entry(
+            "job.create",
+            Subject(type="job", id=new.job.id, name=new.job.name),
+            at=now,
+            entry_id=self._new_id(),
+            after=masked_definition(spec_to_json(new.job.spec)),
+        )
+
+    def _entry_of_batch(self, news: Sequence[NewJob], now: Millis) -> AuditEntry:
+        """One for all: that a batch is one change is what makes it quick."""
+        ids: list[Json] = [new.job.id for new in news[:AUDITED_IDS]]
+        return self._scope.entry(
+            "jobs.create",
+            Subject(type="jobs"),
+            at=now,
+            entry_id=self._new_id(),
+            after={"count": len(news), "ids": ids},
         )
 
     async def _keep(
-        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis
+        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, entry: AuditEntry
     ) -> Sequence[JobView] | None:
         """Store new jobs; the jobs of the earlier request where the key is taken."""
         request = None if keyed is None else keyed.request([new.job.id for new in news], now)
-        taken = await self._commit.store(NewJobs(jobs=news, request=request))
+        taken = await self._commit.store(NewJobs(jobs=news, request=request, audit=[entry]))
         if taken is not None and keyed is not None:
             return await self._replay(keyed, taken)
         self._publish(news)
@@ -174,8 +205,8 @@ class JobCreation:
         now = self._now()
         views = []
         for job_id in keyed.ids(taken):
-            view = await self._store.get_job(self._namespace, job_id, now=now)
-            if view is None:
+            view = await self._store.get_job(self._scope.namespace, job_id, now=now)
+            if view is None or not self._scope.sees(view.job):
                 raise NotFound(
                     f"the job {job_id}, which this Idempotency-Key created, was deleted since"
                 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from unicodedata import is_normalized
 
 import orjson
 
@@ -333,10 +334,21 @@ def _read_tags(tags: Sequence[str] | None, problems: Problems) -> tuple[str, ...
         return ()
     for index, tag in enumerate(tags):
         # Unicode has more that cannot be seen than a pattern can say.
-        if not tag.isascii() and not tag.isprintable():
+        if tag.isascii():
+            continue
+        if not tag.isprintable():
             problems.append(
                 FieldProblem(
                     field=f"tags.{index}", message="holds an invisible character", code="pattern"
+                )
+            )
+        elif not is_normalized("NFC", tag):
+            # Two tags that look the same would be two, and keys are limited by tags.
+            problems.append(
+                FieldProblem(
+                    field=f"tags.{index}",
+                    message="is not in Unicode's normal form C; compose its accents",
+                    code="pattern",
                 )
             )
     return tuple(dict.fromkeys(tags))

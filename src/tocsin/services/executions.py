@@ -1,8 +1,9 @@
 """What users can ask of executions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tocsin.domain.audit import AuditEntry, Subject
 from tocsin.domain.errors import Conflict, InvalidInput, NotFound
 from tocsin.domain.execution import (
     Execution,
@@ -17,6 +18,7 @@ from tocsin.domain.planning import Admission, Live, admit
 from tocsin.services.checking import check
 from tocsin.services.ids import looks_like_uuid, read_ref
 from tocsin.services.requests import Keyed
+from tocsin.services.scope import Scoped
 from tocsin.services.shapes import TRIGGER, TRIGGER_FIELDS
 from tocsin.services.targets import Problems, check_json_body
 from tocsin.store.bus import Bus, ExecutionsChanged
@@ -46,7 +48,7 @@ class JobState:
     last_failed: Execution | None
 
 
-class ExecutionService:
+class ExecutionService(Scoped):
     """Starts, finds and ends executions."""
 
     def __init__(
@@ -56,13 +58,11 @@ class ExecutionService:
         bus: Bus,
         now: Callable[[], Millis],
         new_id: Callable[[], str],
-        namespace: str = "default",
     ) -> None:
         self._store = store
         self._bus = bus
         self._now = now
         self._new_id = new_id
-        self._namespace = namespace
 
     # --- reading
 
@@ -71,15 +71,25 @@ class ExecutionService:
         execution = None
         if looks_like_uuid(execution_id):
             execution = await self._store.get_execution(execution_id.lower())
-        if execution is None or execution.namespace != self._namespace:
+        if execution is None or not await self._sees(execution):
             raise NotFound(
                 f"there is no execution {execution_id[:100]!r}; it may be older than the retention"
             )
         return execution
 
+    async def _sees(self, execution: Execution) -> bool:
+        if execution.namespace != self._scope.namespace:
+            return False
+        if self._scope.whole:
+            return True
+        job = (await self._store.get_jobs([execution.job_id])).get(execution.job_id)
+        return job is not None and self._scope.sees(job)
+
     async def page(self, query: ExecutionQuery) -> Page[Execution]:
-        """A page of executions."""
-        return await self._store.list_executions(query)
+        """A page of the executions in this scope, whatever the query says of that."""
+        return await self._store.list_executions(
+            replace(query, namespace=self._scope.namespace, any_tags=self._scope.any_tags)
+        )
 
     async def state_of(self, ref: str) -> JobState:
         """How a job is doing; raises ``NotFound``."""
@@ -99,7 +109,7 @@ class ExecutionService:
     ) -> Page[Execution]:
         return await self._store.list_executions(
             ExecutionQuery(
-                namespace=self._namespace, job_id=view.job.id, states=states, limit=limit
+                namespace=self._scope.namespace, job_id=view.job.id, states=states, limit=limit
             )
         )
 
@@ -113,11 +123,18 @@ class ExecutionService:
         """
         view = await self._job(ref)
         body = _read_trigger(data)
-        keyed = Keyed.of(self._namespace, f"jobs.trigger:{view.job.id}", key, data)
+        keyed = Keyed.of(self._scope.namespace, f"jobs.trigger:{view.job.id}", key, data)
         now = self._now()
         salt = self._new_id() if key is None else key
         execution = _by_hand(view.job, TriggerKind.MANUAL, salt, now, body=body)
-        return await self._add(execution, keyed, now)
+        entry = self._scope.entry(
+            "job.trigger",
+            Subject(type="job", id=view.job.id, name=view.job.name),
+            at=now,
+            entry_id=self._new_id(),
+            after={"execution": execution.id},
+        )
+        return await self._add(execution, keyed, now, entry)
 
     async def retry(self, ref: str, *, key: str | None = None) -> Requested:
         """Ask for an execution that has ended to be run again, with the same input, as a new one.
@@ -133,22 +150,28 @@ class ExecutionService:
                 code="not_final",
             )
         view = await self._job(before.job_id)
-        keyed = Keyed.of(self._namespace, f"executions.retry:{before.id}", key, None)
+        keyed = Keyed.of(self._scope.namespace, f"executions.retry:{before.id}", key, None)
         now = self._now()
         salt = self._new_id() if key is None else key
         execution = _by_hand(
             view.job, TriggerKind.RETRY, salt, now, body=before.input, retry_of=before.id
         )
-        return await self._add(execution, keyed, now)
+        entry = self._entry(
+            "execution.retry", before, now, {"state": before.state}, {"execution": execution.id}
+        )
+        return await self._add(execution, keyed, now, entry)
 
     async def cancel(self, ref: str) -> Execution:
         """End an execution; to repeat it does no harm.
 
         Raises ``NotFound``, and ``Conflict`` (``already_ended``) where it has ended otherwise.
         """
-        before = await self.get(ref)
+        before, now = await self.get(ref), self._now()
+        entry = self._entry(
+            "execution.cancel", before, now, {"state": before.state}, {"state": State.CANCELLED}
+        )
         ended = await self._store.cancel_executions(
-            reason=Reason.REQUESTED, now=self._now(), execution_id=before.id
+            reason=Reason.REQUESTED, now=now, execution_id=before.id, audit=[entry]
         )
         if ended:
             self._bus.publish(ExecutionsChanged(executions=ended))
@@ -161,11 +184,25 @@ class ExecutionService:
             )
         return after
 
-    async def _add(self, execution: Execution, keyed: Keyed | None, now: Millis) -> Requested:
+    def _entry(
+        self, action: str, execution: Execution, now: Millis, before: Json, after: Json
+    ) -> AuditEntry:
+        return self._scope.entry(
+            action,
+            Subject(type="execution", id=execution.id, name=execution.job_name),
+            at=now,
+            entry_id=self._new_id(),
+            before=before,
+            after=after,
+        )
+
+    async def _add(
+        self, execution: Execution, keyed: Keyed | None, now: Millis, entry: AuditEntry
+    ) -> Requested:
         request = None if keyed is None else keyed.request([execution.id], now)
         try:
             added = await self._store.add_execution(
-                execution, admit=_admit, now=now, request=request
+                execution, admit=_admit, now=now, request=request, audit=[entry]
             )
         except Conflict:
             raise Conflict(
@@ -184,8 +221,8 @@ class ExecutionService:
         known = read_ref(ref)
         view = None
         if known is not None:
-            view = await self._store.get_job(self._namespace, known, now=self._now())
-        if view is None:
+            view = await self._store.get_job(self._scope.namespace, known, now=self._now())
+        if view is None or not self._scope.sees(view.job):
             raise NotFound(f"there is no job {ref[:100]!r}, by id or by name")
         if view.job.status is JobStatus.DELETED:
             raise NotFound(f"job {view.job.name!r} was deleted; only its history is left")

@@ -1,14 +1,15 @@
 """What users can ask of jobs."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
 
+from tocsin.domain.audit import AuditEntry, Subject
 from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import Conflict, InvalidInput, NotFound
 from tocsin.domain.execution import Execution, Reason
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, JobStatus
+from tocsin.domain.job import Job, JobStatus, Json
 from tocsin.services import lifecycle
 from tocsin.services.creation import JobCreation, Saved, SavedBatch, name_differs
 from tocsin.services.definitions import (
@@ -19,6 +20,8 @@ from tocsin.services.definitions import (
 )
 from tocsin.services.ids import looks_like_uuid, read_ref
 from tocsin.services.lifecycle import Change
+from tocsin.services.masking import changed, masked_definition
+from tocsin.services.scope import Scope, Scoped
 from tocsin.services.targets import depth_of
 from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
 from tocsin.store.port import JobQuery, JobView, Limits, Page, Store
@@ -44,7 +47,7 @@ class Match:
         return self.versions is None or job.version in self.versions
 
 
-class JobService:
+class JobService(Scoped):
     """Creates, finds and changes jobs; definitions come as parsed JSON and are checked here."""
 
     def __init__(
@@ -57,14 +60,13 @@ class JobService:
         limits: Limits,
         defaults: JobDefaults,
         max_batch: int = 10_000,
-        namespace: str = "default",
     ) -> None:
         self._store = store
         self._bus = bus
         self._now = now
+        self._new_id = new_id
         self._limits = limits
         self._defaults = defaults
-        self._namespace = namespace
         self._creation = JobCreation(
             store=store,
             bus=bus,
@@ -73,8 +75,13 @@ class JobService:
             limits=limits,
             defaults=defaults,
             max_batch=max_batch,
-            namespace=namespace,
         )
+
+    def within(self, scope: Scope) -> Self:
+        """The same service on behalf of somebody."""
+        bound = super().within(scope)
+        bound._creation = self._creation.within(scope)
+        return bound
 
     # --- reading
 
@@ -93,8 +100,15 @@ class JobService:
         return view.job.id
 
     async def page(self, query: JobQuery) -> Page[JobView]:
-        """A page of jobs."""
-        return await self._store.list_jobs(query)
+        """A page of the jobs in this scope, whatever the query says of that."""
+        return await self._store.list_jobs(
+            replace(query, namespace=self._scope.namespace, any_tags=self._scope.any_tags)
+        )
+
+    async def visible(self, ids: Sequence[str]) -> set[str]:
+        """Those of some jobs that exist in this scope, deleted ones too."""
+        found = await self._store.get_jobs(ids)
+        return {job.id for job in found.values() if self._scope.sees(job)}
 
     # --- creating
 
@@ -138,6 +152,10 @@ class JobService:
                 saved = await self._creation.create_named(ref, data)
                 if saved is not None:
                     return saved
+                if await self._is_hidden(ref):
+                    raise InvalidInput.of(
+                        "name", f"the name {ref!r} is taken by another job", "name_taken"
+                    )
                 continue
             if only_new:
                 raise Conflict(f"a job {ref!r} exists already", code="already_exists")
@@ -148,7 +166,7 @@ class JobService:
                 raise name_differs()
             same = definition.spec == view.job.spec and definition.name in {None, view.job.name}
             change = None if same else await self._edit(view, definition, now, wake=True)
-            after = await self._apply(view, change)
+            after = await self._apply(view, change, "job.update")
             if after is not None:
                 return Saved(view=after, created=False)
         raise _contended(ref)
@@ -166,7 +184,7 @@ class JobService:
             wake = data.get("schedule") is not None
             return await self._edit(view, definition, now, wake=wake)
 
-        return await self._change(ref, match, decide)
+        return await self._change(ref, match, decide, "job.update")
 
     async def pause(self, ref: str, *, match: Match | None = None) -> JobView:
         """Stop a job's fires until it is resumed; what waits ends as cancelled."""
@@ -174,7 +192,7 @@ class JobService:
         async def decide(view: JobView, now: Millis) -> Change | None:
             return lifecycle.paused(view, now=now)
 
-        return await self._change(ref, match, decide)
+        return await self._change(ref, match, decide, "job.pause")
 
     async def resume(self, ref: str, *, match: Match | None = None) -> JobView:
         """Let a paused job fire again, from now on."""
@@ -183,7 +201,7 @@ class JobService:
             last = await self._store.last_planned(view.job.id)
             return lifecycle.resumed(view, now=now, last_planned=last)
 
-        return await self._change(ref, match, decide)
+        return await self._change(ref, match, decide, "job.resume")
 
     async def cancel(self, ref: str, *, match: Match | None = None) -> JobView:
         """End a job for good, with whatever is live of it; to repeat it does no harm."""
@@ -191,7 +209,7 @@ class JobService:
         async def decide(view: JobView, now: Millis) -> Change | None:
             return lifecycle.cancelled(view, now=now)
 
-        view = await self._change(ref, match, decide)
+        view = await self._change(ref, match, decide, "job.cancel")
         ended = await self._store.cancel_executions(
             reason=Reason.REQUESTED, now=self._now(), job_id=view.job.id
         )
@@ -205,24 +223,25 @@ class JobService:
         async def decide(view: JobView, now: Millis) -> Change | None:
             return lifecycle.deleted(view, now=now)
 
-        await self._change(ref, match, decide)
+        await self._change(ref, match, decide, "job.delete")
 
     # --- the loop around a change
 
-    async def _change(self, ref: str, match: Match | None, decide: Decider) -> JobView:
+    async def _change(self, ref: str, match: Match | None, decide: Decider, action: str) -> JobView:
         for _ in range(TRIES):
             view = await self.get(ref)
             _require(view, match)
             change = await decide(view, self._now())
-            after = await self._apply(view, change)
+            after = await self._apply(view, change, action)
             if after is not None:
                 return after
         raise _contended(ref)
 
-    async def _apply(self, view: JobView, change: Change | None) -> JobView | None:
+    async def _apply(self, view: JobView, change: Change | None, action: str) -> JobView | None:
         """The job after a change; ``None`` where another change or a claim was faster."""
         if change is None:
             return view
+        now = self._now()
         ended = await self._store.change_job(
             change.job,
             if_version=view.job.version,
@@ -231,12 +250,29 @@ class JobService:
             limits=self._limits,
             cancel_waiting=change.cancel_waiting,
             closing=change.closing,
-            now=self._now(),
+            now=now,
+            audit=[self._entry_of(view.job, change.job, action, now)],
         )
         if ended is None:
             return None
         self._publish(change, ended)
         return lifecycle.view_after(view, change, ended)
+
+    def _entry_of(self, old: Job, new: Job, action: str, now: Millis) -> AuditEntry:
+        before: Json
+        after: Json
+        if new.status is JobStatus.DELETED:
+            before, after = masked_definition(_facts(old)), None
+        else:
+            before, after = changed(_facts(old), _facts(new))
+        return self._scope.entry(
+            action,
+            Subject(type="job", id=new.id, name=new.name),
+            at=now,
+            entry_id=self._new_id(),
+            before=before,
+            after=after,
+        )
 
     def _publish(self, change: Change, ended: Sequence[Execution]) -> None:
         due_at = None if change.timer is None else change.timer.due_at
@@ -247,6 +283,7 @@ class JobService:
     async def _edit(
         self, view: JobView, definition: Definition, now: Millis, *, wake: bool
     ) -> Change | None:
+        self._scope.require_tag(definition.spec.tags)
         last = await self._store.last_planned(view.job.id)
         return lifecycle.edited(view, definition, now=now, last_planned=last, wake=wake)
 
@@ -267,7 +304,20 @@ class JobService:
         known = read_ref(ref)
         if known is None:
             return None
-        return await self._store.get_job(self._namespace, known, now=self._now())
+        view = await self._store.get_job(self._scope.namespace, known, now=self._now())
+        return view if view is not None and self._scope.sees(view.job) else None
+
+    async def _is_hidden(self, name: str) -> bool:
+        """Whether a name is taken by a job that does not exist in this scope."""
+        if self._scope.whole:
+            return False
+        view = await self._store.get_job(self._scope.namespace, name, now=self._now())
+        return view is not None and not self._scope.sees(view.job)
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What the audit log tells of a job."""
+    return {"name": job.name, "status": job.status.value, **spec_to_json(job.spec)}
 
 
 def _require(view: JobView, match: Match | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tocsin.domain.execution import State
 from tocsin.domain.instant import HOUR, MINUTE, Millis
 from tocsin.domain.tally import lateness
+from tocsin.services.scope import Scoped
 from tocsin.store.port import ExecutionQuery, Limits, Stats, Store, Usage
 
 HEALTH_WINDOW: Millis = 10 * MINUTE
@@ -71,8 +72,11 @@ class JobFigures:
     these go."""
 
 
-class StatsService:
-    """Reads figures; each answer costs about the same, however much there is."""
+class StatsService(Scoped):
+    """Reads figures; each answer costs about the same, however much there is.
+
+    Health, usage and what metrics show are of all namespaces together.
+    """
 
     def __init__(
         self,
@@ -81,20 +85,20 @@ class StatsService:
         now: Callable[[], Millis],
         limits: Limits,
         degraded_ratio: float = 0.1,
-        namespace: str = "default",
     ) -> None:
         self._store = store
         self._now = now
         self.limits = limits
         self.degraded_ratio = degraded_ratio
-        self._namespace = namespace
         self._health: tuple[Millis, Health] | None = None
 
     async def overview(self, window: Millis, *, next_fires: int = 10) -> Overview:
-        """Counts, lateness and what fires next."""
+        """Counts, lateness and what fires next, in the namespace."""
         now = self._now()
         since = max(0, now - window)
-        stats = await self._store.stats(since=since, now=now, next_fires=next_fires)
+        stats = await self._store.stats(
+            since=since, now=now, next_fires=next_fires, namespace=self._scope.namespace
+        )
         return Overview(stats=stats, since=since, until=now)
 
     async def health(self) -> Health:
@@ -137,7 +141,7 @@ class StatsService:
         while True:
             page = await self._store.list_executions(
                 ExecutionQuery(
-                    namespace=self._namespace,
+                    namespace=self._scope.namespace,
                     job_id=job_id,
                     since=since,
                     limit=_PAGE,

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from tocsin.domain.audit import AuditEntry
 from tocsin.domain.execution import ErrorKind, Execution, Reason, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Json
 from tocsin.domain.planning import Admission, FirePlan, Live, Timer, Window
 from tocsin.domain.quick import quick
 from tocsin.domain.tally import Tally
+from tocsin.store.access import AccessStore
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -84,6 +86,8 @@ class JobQuery:
     statuses: tuple[JobStatus, ...] = ()
     tags: tuple[str, ...] = ()
     """A job must carry each of them."""
+    any_tags: tuple[str, ...] | None = None
+    """A job must carry one of them; ``None``: no matter."""
     text: str | None = None
     """Looked for, whatever the case, in name, description and target (URL or log text)."""
     kind: str | None = None
@@ -137,6 +141,8 @@ class NewJobs:
 
     jobs: Sequence[NewJob]
     request: Request | None = None
+    audit: Sequence[AuditEntry] = ()
+    """What the audit log tells of them, where they are stored."""
 
 
 Created: TypeAlias = Request | Exception | None
@@ -243,6 +249,9 @@ class ExecutionQuery:
 
     namespace: str = "default"
     job_id: str | None = None
+    any_tags: tuple[str, ...] | None = None
+    """The job must carry one of them now, or have carried it when it was deleted; ``None``: no
+    matter. Few jobs out of many make a page dear."""
     states: tuple[State, ...] = ()
     error_kind: ErrorKind | None = None
     """Of the last attempt."""
@@ -270,8 +279,12 @@ class Stats:
     """The jobs whose fires are next, with the due instant."""
 
 
-class Store(Protocol):
-    """A store of jobs, timers and executions."""
+class Store(AccessStore, Protocol):
+    """A store of jobs, timers and executions.
+
+    ``audit`` are the entries of the audit log that tell of a change: they are stored with it, and
+    only where it was made.
+    """
 
     async def open(self) -> None:
         """Connect and check the schema.
@@ -289,7 +302,12 @@ class Store(Protocol):
     # --- jobs
 
     async def create_jobs(
-        self, jobs: Sequence[NewJob], *, limits: Limits, request: Request | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        limits: Limits,
+        request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Request | None:
         """Store new jobs, all or none.
 
@@ -330,6 +348,7 @@ class Store(Protocol):
         cancel_waiting: Reason | None = None,
         closing: Sequence[Execution] = (),
         now: Millis,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution] | None:
         """Replace a job and its timer, on condition that its version is still ``if_version``.
 
@@ -351,7 +370,10 @@ class Store(Protocol):
         """
 
     async def usage(self) -> Usage:
-        """What the store holds of definitions, at a cost that does not grow with it."""
+        """What the store holds of definitions, at a cost that does not grow with it.
+
+        Of all namespaces together: the limits hold for these.
+        """
 
     # --- executions
 
@@ -362,6 +384,7 @@ class Store(Protocol):
         admit: Admitter,
         now: Millis,
         request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> tuple[Execution, Sequence[Execution]] | Request:
         """Store an execution that a person asked for, as ``admit`` decides.
 
@@ -386,6 +409,7 @@ class Store(Protocol):
         now: Millis,
         execution_id: str | None = None,
         job_id: str | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution]:
         """End one execution, or all live ones of a job, as cancelled.
 
@@ -510,5 +534,12 @@ class Store(Protocol):
         most; the rest goes with the next call).
         """
 
-    async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
-        """What ``/stats`` shows."""
+    async def stats(
+        self,
+        *,
+        since: Millis,
+        now: Millis,
+        next_fires: int = 10,
+        namespace: str | None = None,
+    ) -> Stats:
+        """What ``/stats`` shows: of one namespace, or of all."""

@@ -234,6 +234,7 @@ tallies = Table(
     metadata,
     Column("minute", BigInteger, primary_key=True, autoincrement=False),
     # The incarnation that counted; empty for what was ended by no node (by hand, by a rescue).
+    # What is in another namespace than `default` is counted apart: with `@` and its name.
     Column("node", Text, primary_key=True),
     Column("data", Text, nullable=False),
     sqlite_with_rowid=False,
@@ -257,7 +258,83 @@ counters = Table(
     metadata,
     # Where many nodes write, each adds to its own shard and a reader sums them up.
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    # Of another namespace than `default`: with `@` and its name.
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# --- access -------------------------------------------------------------------------------------
+
+ROTATED = "old_hash IS NOT NULL"
+FIRST = "origin = 'first'"
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("hash", _Name, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("namespace", _Name, nullable=False),
+    Column("tags", Text),
+    Column("actions", Text),
+    Column("rate_limit", Text),
+    Column("origin", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("old_hash", _Name),
+    Column("old_until", BigInteger),
+)
+Index("api_keys_hash", api_keys.c.hash, unique=True)
+Index(
+    "api_keys_old_hash",
+    api_keys.c.old_hash,
+    sqlite_where=text(ROTATED),
+    postgresql_where=text(ROTATED),
+)
+# However many nodes start at once on an empty database, one of them makes the first key.
+Index(
+    "api_keys_first",
+    api_keys.c.origin,
+    unique=True,
+    sqlite_where=text(FIRST),
+    postgresql_where=text(FIRST),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", _Name, primary_key=True),
+    Column("key_id", _Id, nullable=False),
+    Column("key_hash", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("sessions_expires", sessions.c.expires_at)
+
+# Written with every change and read seldom, so it has no index but its ids, which sort by time.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("namespace", _Name, nullable=False),
+    Column("actor_type", Text, nullable=False),
+    Column("actor_id", Text),
+    Column("actor_name", Text, nullable=False),
+    Column("action", _Name, nullable=False),
+    Column("subject_type", Text, nullable=False),
+    Column("subject_id", Text),
+    Column("subject_name", Text, nullable=False),
+    Column("address", Text),
+    Column("before", Text),
+    Column("after", Text),
     sqlite_with_rowid=False,
 )

@@ -5,7 +5,9 @@ from fastapi import FastAPI, Response
 from tocsin.api.answers import json_answer
 from tocsin.api.cluster import cluster_json
 from tocsin.api.context import ApiContext
+from tocsin.api.needs import needs
 from tocsin.api.openapi import answers
+from tocsin.domain.access import Action
 
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
@@ -21,5 +23,6 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getCluster",
         responses=answers(200, "ClusterOut", "All nodes, by name and start"),
     )
+    @needs(Action.READ)
     async def get_cluster() -> Response:
         return json_answer(cluster_json(await cluster.look()))

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from tocsin.api.answers import json_answer
 from tocsin.api.body import read_bytes
 from tocsin.api.context import ApiContext
+from tocsin.api.needs import public
 from tocsin.api.openapi import answers
 from tocsin.api.parameters import EchoParameters, read_bounded
 from tocsin.api.schemas import EchoOut
@@ -15,10 +16,13 @@ from tocsin.domain.instant import SECOND
 PATH = "/api/v1/demo/echo"
 MAX_DELAY = 10 * SECOND
 
+_SECRET = frozenset({"authorization", "cookie", "x-api-key"})
+
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add the echo."""
 
+    @public()
     async def echo(request: Request, asked: EchoParameters) -> Response:
         delay = read_bounded(asked.delay, "delay", 0, MAX_DELAY, "0s to 10s")
         body = await read_bytes(request, context.body_limits.body)
@@ -28,7 +32,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             "method": request.method,
             "path": request.url.path,
             "query": dict(request.query_params),
-            "headers": dict(request.headers),
+            # A page of ours must not learn from here what its cookie says.
+            "headers": {
+                name: value for name, value in request.headers.items() if name not in _SECRET
+            },
             "body": body.decode("utf-8", "replace"),
         }
         attempt = request.headers.get("tocsin-attempt", "1")

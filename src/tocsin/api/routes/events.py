@@ -1,17 +1,26 @@
 """``/api/v1/events``: changes as they happen, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 from fastapi import FastAPI, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
+from tocsin.api.auth import scope_of
 from tocsin.api.context import ApiContext
-from tocsin.api.eventlog import TYPES, Wanted, words_to_types
+from tocsin.api.eventlog import TYPES, Visible, Wanted, words_to_types
+from tocsin.api.needs import Need, needs
 from tocsin.api.openapi import LAST_EVENT_ID, answers, takes
 from tocsin.api.parameters import EventParameters
 from tocsin.api.problems import Refused
-from tocsin.domain.errors import InvalidInput
+from tocsin.domain.access import Action
+from tocsin.domain.errors import InvalidInput, StoreError, TocsinError
+from tocsin.services.scope import Scope
+
+RECHECKED = 2.0
+"""Seconds after which it is looked again whether a reader still may read."""
 
 SEND_TIMEOUT = 30.0
 """Seconds that a reader may leave a write waiting before it is dropped."""
@@ -22,12 +31,18 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None] | None = None) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None] | None = None,
+        *,
+        may_go_on: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events = events
+        self._may_go_on = may_go_on
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the stream."""
         await send(
             {
@@ -37,13 +52,20 @@ class EventStream(Response):
             }
         )
         pump = asyncio.create_task(self._pump(send))
-        leaving = asyncio.create_task(_disconnected(receive))
+        tasks = [pump, asyncio.create_task(_disconnected(receive))]
+        forbidden = None
+        if self._may_go_on is not None:
+            forbidden = asyncio.create_task(_forbidden(self._may_go_on))
+            tasks.append(forbidden)
         try:
-            await asyncio.wait((pump, leaving), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            pump.cancel()
-            leaving.cancel()
-            await asyncio.gather(pump, leaving, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if done == {forbidden}:
+            with suppress(TimeoutError):
+                await _end(send)
 
     async def _pump(self, send: Send) -> None:
         if self._events is None:
@@ -52,12 +74,21 @@ class EventStream(Response):
             async for chunk in self._events:
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            async with asyncio.timeout(SEND_TIMEOUT):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await _end(send)
         except TimeoutError:
             return
         finally:
             await self._events.aclose()
+
+
+async def _end(send: Send) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _forbidden(may_go_on: Callable[[], Awaitable[bool]]) -> None:
+    while await may_go_on():  # noqa: ASYNC110  # others change it, on other nodes
+        await asyncio.sleep(RECHECKED)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -67,6 +98,25 @@ async def _disconnected(receive: Receive) -> None:
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add the stream of events."""
+    need = Need(action=Action.READ)
+
+    async def may_go_on(request: Request) -> bool:
+        try:
+            await context.gate.admit(request, need)
+        except StoreError:
+            return True  # nobody knows; what is to be told comes from the store too
+        except (Refused, TocsinError):
+            return False
+        return True
+
+    def visible_to(scope: Scope) -> Visible | None:
+        if scope.whole:
+            return None
+
+        async def visible(ids: Sequence[str]) -> Collection[str]:
+            return await context.jobs.within(scope).visible(ids)
+
+        return visible
 
     @app.get(
         "/api/v1/events",
@@ -81,6 +131,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(200, None, "The stream; it does not end"),
         openapi_extra=takes(headers=[LAST_EVENT_ID]),
     )
+    @needs(Action.READ)
     async def stream_events(request: Request, asked: EventParameters) -> Response:
         if context.events.full:
             raise Refused(
@@ -90,8 +141,16 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
                 headers={"Retry-After": "10"},
             )
         last_id = request.headers.get("last-event-id") or asked.last_event_id
-        wanted = Wanted(types=_types(asked.types), job=asked.job)
-        return EventStream(context.events.read(last_id, wanted))
+        scope = scope_of(request)
+        wanted = Wanted(
+            types=_types(asked.types),
+            job=asked.job,
+            namespace=scope.namespace,
+            visible=visible_to(scope),
+        )
+        return EventStream(
+            context.events.read(last_id, wanted), may_go_on=lambda: may_go_on(request)
+        )
 
 
 def _types(text: str | None) -> frozenset[str] | None:

@@ -3,8 +3,10 @@
 from fastapi import FastAPI, Request, Response
 
 from tocsin.api.answers import json_answer, replayed
+from tocsin.api.auth import scope_of
 from tocsin.api.body import read_optional_json
 from tocsin.api.context import ApiContext
+from tocsin.api.needs import needs
 from tocsin.api.openapi import IDEMPOTENCY_KEY, REPLAYED, answers, takes
 from tocsin.api.paging import execution_cursor, read_execution_cursor
 from tocsin.api.parameters import (
@@ -23,7 +25,9 @@ from tocsin.api.render import (
     job_stats_json,
     job_status_json,
 )
-from tocsin.services.executions import Requested
+from tocsin.domain.access import Action
+from tocsin.services.executions import ExecutionService, Requested
+from tocsin.services.jobs import JobService
 from tocsin.store.port import ExecutionQuery
 
 PREFIX = "/api/v1/executions"
@@ -32,13 +36,18 @@ _JOB = "/api/v1/jobs/{ref}"
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add triggering, finding, cancelling and retrying executions."""
-    executions, limits = context.executions, context.body_limits
+    limits = context.body_limits
 
-    async def page_of(asked: HistoryFilter, job_id: str | None) -> Response:
+    def of(request: Request) -> ExecutionService:
+        return context.executions.within(scope_of(request))
+
+    def jobs_of(request: Request) -> JobService:
+        return context.jobs.within(scope_of(request))
+
+    async def page_of(asked: HistoryFilter, job_id: str | None, request: Request) -> Response:
         ascending = asked.sort == "fire_time"
-        page = await executions.page(
+        page = await of(request).page(
             ExecutionQuery(
-                namespace=context.namespace,
                 job_id=job_id,
                 states=tuple(asked.state),
                 error_kind=asked.error_kind,
@@ -63,10 +72,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes("TriggerIn", required=False, headers=[IDEMPOTENCY_KEY]),
     )
+    @needs(Action.TRIGGER)
     async def trigger_job(ref: JobRef, request: Request) -> Response:
         data = await read_optional_json(request, limits.body)
         key = request.headers.get("idempotency-key")
-        return _requested(await executions.trigger(ref, data, key=key))
+        return _requested(await of(request).trigger(ref, data, key=key))
 
     @app.get(
         f"{_JOB}/status",
@@ -75,8 +85,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getJobStatus",
         responses=answers(200, "JobStatusOut", "Its status and what is live", 404),
     )
-    async def get_job_status(ref: JobRef) -> Response:
-        return json_answer(job_status_json(await executions.state_of(ref)))
+    @needs(Action.READ)
+    async def get_job_status(ref: JobRef, request: Request) -> Response:
+        return json_answer(job_status_json(await of(request).state_of(ref)))
 
     @app.get(
         f"{_JOB}/executions",
@@ -85,8 +96,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="listJobExecutions",
         responses=answers(200, "ExecutionPage", "A page of executions", 404),
     )
-    async def list_job_executions(ref: JobRef, asked: HistoryFilterQuery) -> Response:
-        return await page_of(asked, await context.jobs.resolve(ref))
+    @needs(Action.READ)
+    async def list_job_executions(
+        ref: JobRef, asked: HistoryFilterQuery, request: Request
+    ) -> Response:
+        return await page_of(asked, await jobs_of(request).resolve(ref), request)
 
     @app.get(
         f"{_JOB}/stats",
@@ -95,10 +109,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getJobStats",
         responses=answers(200, "JobStatsOut", "Counts and percentiles", 404),
     )
-    async def get_job_stats(ref: JobRef, asked: WindowParameters) -> Response:
+    @needs(Action.READ)
+    async def get_job_stats(ref: JobRef, asked: WindowParameters, request: Request) -> Response:
         window = read_window(asked.window)
-        job_id = await context.jobs.resolve(ref)
-        figures = await context.stats.of_job(job_id, window)
+        job_id = await jobs_of(request).resolve(ref)
+        figures = await context.stats.within(scope_of(request)).of_job(job_id, window)
         return json_answer(job_stats_json(figures, window))
 
     @app.get(
@@ -108,9 +123,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="listExecutions",
         responses=answers(200, "ExecutionPage", "A page of executions", 404),
     )
-    async def list_executions(asked: ExecutionFilterQuery) -> Response:
-        job_id = None if asked.job is None else await context.jobs.resolve(asked.job)
-        return await page_of(asked, job_id)
+    @needs(Action.READ)
+    async def list_executions(asked: ExecutionFilterQuery, request: Request) -> Response:
+        job_id = None if asked.job is None else await jobs_of(request).resolve(asked.job)
+        return await page_of(asked, job_id, request)
 
     @app.get(
         f"{PREFIX}/{{ref}}",
@@ -119,8 +135,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getExecution",
         responses=answers(200, "ExecutionOut", "The execution", 404),
     )
-    async def get_execution(ref: ExecutionRef) -> Response:
-        return json_answer(execution_json(await executions.get(ref)))
+    @needs(Action.READ)
+    async def get_execution(ref: ExecutionRef, request: Request) -> Response:
+        return json_answer(execution_json(await of(request).get(ref)))
 
     @app.post(
         f"{PREFIX}/{{ref}}/cancel",
@@ -129,8 +146,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="cancelExecution",
         responses=answers(200, "ExecutionOut", "The execution as it is now", 404, 409, 507),
     )
-    async def cancel_execution(ref: ExecutionRef) -> Response:
-        return json_answer(execution_json(await executions.cancel(ref)))
+    @needs(Action.CANCEL)
+    async def cancel_execution(ref: ExecutionRef, request: Request) -> Response:
+        return json_answer(execution_json(await of(request).cancel(ref)))
 
     @app.post(
         f"{PREFIX}/{{ref}}/retry",
@@ -143,9 +161,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes(headers=[IDEMPOTENCY_KEY]),
     )
+    @needs(Action.RETRY)
     async def retry_execution(ref: ExecutionRef, request: Request) -> Response:
         key = request.headers.get("idempotency-key")
-        return _requested(await executions.retry(ref, key=key))
+        return _requested(await of(request).retry(ref, key=key))
 
 
 def _requested(requested: Requested) -> Response:

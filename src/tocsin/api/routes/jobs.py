@@ -3,10 +3,12 @@
 from fastapi import FastAPI, Request, Response
 
 from tocsin.api.answers import batch_answer, job_answer, json_answer, replayed
+from tocsin.api.auth import scope_of
 from tocsin.api.body import parse_json, read_json, read_json_bytes
 from tocsin.api.collector import collector_paused
 from tocsin.api.conditions import read_match, read_only_new
 from tocsin.api.context import ApiContext
+from tocsin.api.needs import needs
 from tocsin.api.openapi import (
     ETAG,
     IDEMPOTENCY_KEY,
@@ -19,7 +21,9 @@ from tocsin.api.openapi import (
 from tocsin.api.paging import job_cursor, read_job_cursor
 from tocsin.api.parameters import JobFilterQuery, JobRef
 from tocsin.api.render import items_json, job_json
+from tocsin.domain.access import Action
 from tocsin.domain.execution import State
+from tocsin.services.jobs import JobService
 from tocsin.store.port import JobQuery, JobSort
 
 PREFIX = "/api/v1/jobs"
@@ -29,7 +33,10 @@ _MERGE_PATCH = ("application/merge-patch+json", "application/json")
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add creating, finding and changing jobs."""
-    jobs, limits = context.jobs, context.body_limits
+    limits = context.body_limits
+
+    def of(request: Request) -> JobService:
+        return context.jobs.within(scope_of(request))
 
     @app.post(
         PREFIX,
@@ -42,9 +49,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes("JobIn", headers=[IDEMPOTENCY_KEY]),
     )
+    @needs(Action.DEFINE)
     async def create_job(request: Request) -> Response:
         data = await read_json(request, limits.body)
-        saved = await jobs.create(data, key=request.headers.get("idempotency-key"))
+        saved = await of(request).create(data, key=request.headers.get("idempotency-key"))
         return job_answer(
             saved.view,
             201,
@@ -62,13 +70,14 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes("BatchIn", headers=[IDEMPOTENCY_KEY]),
     )
+    @needs(Action.DEFINE)
     async def create_jobs(request: Request) -> Response:
         raw = await read_json_bytes(request, limits.batch)
         with collector_paused():
             # In a function of its own: what it made is gone before the collector can look at it.
-            return await create(raw, request.headers.get("idempotency-key"))
+            return await create(of(request), raw, request.headers.get("idempotency-key"))
 
-    async def create(raw: bytes, key: str | None) -> Response:
+    async def create(jobs: JobService, raw: bytes, key: str | None) -> Response:
         return await batch_answer(await jobs.create_batch(parse_json(raw), key=key), 201)
 
     @app.get(
@@ -78,12 +87,12 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="listJobs",
         responses=answers(200, "JobPage", "A page of jobs"),
     )
-    async def list_jobs(asked: JobFilterQuery) -> Response:
+    @needs(Action.READ)
+    async def list_jobs(asked: JobFilterQuery, request: Request) -> Response:
         descending = asked.sort.startswith("-")
         sort = JobSort(asked.sort.removeprefix("-"))
-        page = await jobs.page(
+        page = await of(request).page(
             JobQuery(
-                namespace=context.namespace,
                 statuses=tuple(asked.status),
                 tags=tuple(asked.tag),
                 text=asked.text,
@@ -106,8 +115,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getJob",
         responses=answers(200, "JobOut", "The job", 404, headers=ETAG),
     )
-    async def get_job(ref: JobRef) -> Response:
-        return job_answer(await jobs.get(ref))
+    @needs(Action.READ)
+    async def get_job(ref: JobRef, request: Request) -> Response:
+        return job_answer(await of(request).get(ref))
 
     @app.put(
         f"{PREFIX}/{{ref}}",
@@ -128,10 +138,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes("JobIn", headers=[IF_MATCH, IF_NONE_MATCH]),
     )
+    @needs(Action.DEFINE)
     async def put_job(ref: JobRef, request: Request) -> Response:
         match, only_new = read_match(request), read_only_new(request)
         data = await read_json(request, limits.body)
-        saved = await jobs.put(ref, data, match=match, only_new=only_new)
+        saved = await of(request).put(ref, data, match=match, only_new=only_new)
         if saved.created:
             return job_answer(saved.view, 201, {"Location": f"{PREFIX}/{saved.view.job.id}"})
         return job_answer(saved.view)
@@ -149,10 +160,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         ),
         openapi_extra=takes("JobPatch", media=_MERGE_PATCH, headers=[IF_MATCH]),
     )
+    @needs(Action.DEFINE)
     async def patch_job(ref: JobRef, request: Request) -> Response:
         match = read_match(request)
         data = await read_json(request, limits.body)
-        return job_answer(await jobs.patch(ref, data, match=match))
+        return job_answer(await of(request).patch(ref, data, match=match))
 
     @app.delete(
         f"{PREFIX}/{{ref}}",
@@ -163,8 +175,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(204, None, "The job is gone", 404, 409, 412, 507),
         openapi_extra=takes(headers=[IF_MATCH]),
     )
+    @needs(Action.DEFINE)
     async def delete_job(ref: JobRef, request: Request) -> Response:
-        await jobs.delete(ref, match=read_match(request))
+        await of(request).delete(ref, match=read_match(request))
         return Response(status_code=204)
 
     @app.post(
@@ -175,8 +188,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
         openapi_extra=takes(headers=[IF_MATCH]),
     )
+    @needs(Action.PAUSE)
     async def pause_job(ref: JobRef, request: Request) -> Response:
-        return job_answer(await jobs.pause(ref, match=read_match(request)))
+        return job_answer(await of(request).pause(ref, match=read_match(request)))
 
     @app.post(
         f"{PREFIX}/{{ref}}/resume",
@@ -186,8 +200,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
         openapi_extra=takes(headers=[IF_MATCH]),
     )
+    @needs(Action.RESUME)
     async def resume_job(ref: JobRef, request: Request) -> Response:
-        return job_answer(await jobs.resume(ref, match=read_match(request)))
+        return job_answer(await of(request).resume(ref, match=read_match(request)))
 
     @app.post(
         f"{PREFIX}/{{ref}}/cancel",
@@ -197,5 +212,6 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(200, "JobOut", "The job as it is now", 404, 409, 412, 507, headers=ETAG),
         openapi_extra=takes(headers=[IF_MATCH]),
     )
+    @needs(Action.CANCEL)
     async def cancel_job(ref: JobRef, request: Request) -> Response:
-        return job_answer(await jobs.cancel(ref, match=read_match(request)))
+        return job_answer(await of(request).cancel(ref, match=read_match(request)))

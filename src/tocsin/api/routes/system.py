@@ -1,13 +1,16 @@
 """Health, readiness, metrics and figures."""
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 
 from tocsin.api.answers import json_answer
+from tocsin.api.auth import scope_of
 from tocsin.api.context import ApiContext
+from tocsin.api.needs import needs, public
 from tocsin.api.openapi import answers
 from tocsin.api.parameters import WindowParameters, read_window
 from tocsin.api.render import stats_json
 from tocsin.api.schemas import HealthOut, ReadyOut
+from tocsin.domain.access import Action
 from tocsin.domain.duration import format_duration
 from tocsin.domain.errors import StoreError
 from tocsin.services.stats import HEALTH_WINDOW
@@ -31,13 +34,17 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         operation_id="getHealth",
         responses=answers(200, "HealthOut", "Alive; see `status`"),
     )
-    async def get_health() -> Response:
+    @public()
+    async def get_health(request: Request) -> Response:
+        # How much fails is nobody's business who may not look at all of it.
+        caller = await context.gate.peek(request)
+        figures = caller is not None and caller.grant.everywhere
         shown: HealthOut = {
             "status": "ok",
             "version": context.version,
             "window": format_duration(HEALTH_WINDOW),
-            "succeeded": 0,
-            "failed": 0,
+            "succeeded": None,
+            "failed": None,
             "failed_ratio": None,
             "threshold": stats.degraded_ratio,
             "reason": None,
@@ -48,10 +55,13 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             shown["status"] = "degraded"
             shown["reason"] = f"the store does not answer ({error.code})"
             return json_answer(shown)
+        if health.degraded:
+            shown["status"] = "degraded"
+        if not figures:
+            return json_answer(shown)
         shown["succeeded"], shown["failed"] = health.succeeded, health.failed
         shown["failed_ratio"] = None if health.ratio is None else round(health.ratio, 6)
         if health.degraded:
-            shown["status"] = "degraded"
             shown["reason"] = (
                 f"{health.failed} of {health.failed + health.succeeded} executions failed "
                 f"within the last {shown['window']}"
@@ -68,12 +78,17 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             503: answers(503, "ReadyOut", "It does not; see `checks`")[503],
         },
     )
-    async def get_readiness() -> Response:
+    @public()
+    async def get_readiness(request: Request) -> Response:
         checks = await context.readiness()
+        caller = await context.gate.peek(request)
+        details = caller is not None and caller.grant.everywhere
         shown: ReadyOut = {
             "ready": all(check.ok for check in checks),
             "checks": [
-                {"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks
+                # What a database says of itself tells where it is.
+                {"name": check.name, "ok": check.ok, "detail": check.detail if details else ""}
+                for check in checks
             ],
         }
         return json_answer(shown, 200 if shown["ready"] else 503)
@@ -86,6 +101,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         response_class=MetricsText,
         responses=answers(200, None, "Counts, distributions and levels"),
     )
+    @(public() if context.public_metrics else needs(Action.READ, everywhere=True))
     async def get_metrics() -> Response:
         try:
             present, usage = await stats.present()
@@ -102,12 +118,13 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     @app.get(
         "/api/v1/stats",
         tags=["system"],
-        summary="The state of the service over a window, all nodes together",
+        summary="The state of a namespace over a window, all nodes together",
         operation_id="getStats",
         responses=answers(200, "StatsOut", "Counts, rates, lateness and what fires next"),
     )
-    async def get_stats(asked: WindowParameters) -> Response:
-        window = read_window(asked.window)
-        overview = await stats.overview(window)
-        usage = await stats.usage()
+    @needs(Action.READ, whole=True)
+    async def get_stats(asked: WindowParameters, request: Request) -> Response:
+        window, scope = read_window(asked.window), scope_of(request)
+        overview = await stats.within(scope).overview(window)
+        usage = await stats.usage() if scope.grant.everywhere else None
         return json_answer(stats_json(overview, usage, stats.limits, window))

@@ -24,7 +24,7 @@ from tocsin.store.rows import (
     READ_JOB_COLUMNS,
 )
 from tocsin.store.sql.statements import RESULT_COLUMNS, SUCCESS_COLUMNS
-from tocsin.store.tables import LIVE, QUEUED, WAITING, executions, jobs, timers
+from tocsin.store.tables import LIVE, QUEUED, WAITING, audit, executions, jobs, timers
 
 LOOK_AHEAD = 1_000
 """How many timers in busy lanes are read past in search of the next one that is not."""
@@ -255,3 +255,5 @@ INSERT_TAGS = f"""
 INSERT_TIMERS = f"""
     INSERT INTO timers ({", ".join(timers.columns.keys())})
     SELECT * FROM {_unnest(_types(timers))}"""  # noqa: S608
+
+INSERT_AUDIT = f"INSERT INTO audit SELECT * FROM {_unnest(_types(audit))}"  # noqa: S608

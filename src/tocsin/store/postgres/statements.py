@@ -17,6 +17,7 @@ from tocsin.store.postgres.queries import (
     COMPLETE_JOBS,
     DUE_QUEUED,
     END_TIMERS,
+    INSERT_AUDIT,
     INSERT_CLAIMED,
     INSERT_EXECUTIONS,
     INSERT_JOBS,
@@ -290,6 +291,12 @@ class PostgresStatements:
     def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``timers``."""
         raw(conn).execute(INSERT_TIMERS, columns(rows))
+
+    # --- audit
+
+    def insert_audit(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``audit``."""
+        raw(conn).execute(INSERT_AUDIT, columns(rows))
 
 
 def database_time(conn: Connection) -> Millis:

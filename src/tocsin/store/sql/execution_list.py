@@ -6,14 +6,14 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select, text
+from sqlalchemy import ColumnElement, Connection, Select, exists, select, text
 
 from tocsin.domain.errors import InvalidInput
 from tocsin.domain.execution import Execution, State
 from tocsin.store.port import ExecutionQuery, Page
-from tocsin.store.rows import Row, execution_of
+from tocsin.store.rows import Row, execution_of, storable
 from tocsin.store.sql.ids import first_id, is_id
-from tocsin.store.tables import CLAIMED, LIVE, NOTABLE, executions
+from tocsin.store.tables import CLAIMED, LIVE, NOTABLE, executions, job_tags
 
 _WITH_ERROR = (State.PENDING, State.CLAIMED, State.FAILED, State.CANCELLED)
 """States whose last attempt may have failed; a success has none, and what was skipped neither."""
@@ -51,6 +51,9 @@ def _page(query: ExecutionQuery, state: State | None) -> Select[Any]:
             hint = f"INDEXED BY {index}"
     if query.job_id is not None:
         wanted.append(table.job_id == query.job_id)
+    if query.any_tags is not None:
+        tags = map(storable, query.any_tags)
+        wanted.append(exists().where(job_tags.c.tag.in_(tags), job_tags.c.job_id == table.job_id))
     if query.error_kind is not None:
         wanted.append(table.error_kind == query.error_kind.value)
     if query.since is not None:

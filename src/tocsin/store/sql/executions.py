@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
+from tocsin.domain.audit import AuditEntry
 from tocsin.domain.codec import attempts_to_json
 from tocsin.domain.errors import Conflict, NotFound
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind, closed
@@ -13,6 +14,7 @@ from tocsin.domain.job import JobStatus
 from tocsin.domain.planning import Live
 from tocsin.store.port import Admitter, Request
 from tocsin.store.rows import READ_JOB_COLUMNS, dump_json, execution_of, last_error_kind
+from tocsin.store.sql.audit import note
 from tocsin.store.sql.ids import is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
@@ -187,6 +189,7 @@ def add_execution(
     admit: Admitter,
     now: Millis,
     request: Request | None = None,
+    audit: Sequence[AuditEntry] = (),
 ) -> tuple[Execution, Sequence[Execution]] | Request:
     """Store an execution that a person asked for, as ``admit`` decides."""
     job_id = execution.job_id
@@ -227,4 +230,5 @@ def add_execution(
     if stored.state.final:
         note_ended(conn, statements, [stored])
     store_request(conn, request)
+    note(conn, statements, audit)
     return stored, replaced

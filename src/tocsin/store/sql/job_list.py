@@ -193,6 +193,11 @@ def _filter_of(conn: Connection, query: JobQuery) -> _Filter:
             hints.append(_BY_ID)
         else:
             conditions.append(exists().where(job_tags.c.tag == tag, job_tags.c.job_id == jobs.c.id))
+    if query.any_tags is not None:
+        tagged = select(job_tags.c.job_id).where(job_tags.c.tag.in_(map(storable, query.any_tags)))
+        conditions.append(jobs.c.id.in_(tagged))
+        if _are_few(conn, tagged):
+            hints.append(_BY_ID)
     if query.kind is not None:
         conditions.append(jobs.c.kind == query.kind)
     if query.last_state is not None:

@@ -137,7 +137,9 @@ def add_around(
     first = [timer_row(one.timer) for one in new if one.timer is not None]
     if first:
         statements.insert_timers(conn, first)
-    added = ((one.job.status, row[SIZE]) for one, row in zip(new, rows, strict=True))
+    added = (
+        (one.job.status, row[SIZE], one.job.namespace) for one, row in zip(new, rows, strict=True)
+    )
     statements.add_to_counters(conn, counters.changes_of((), added))
 
 
@@ -264,7 +266,10 @@ def change_job(
     if old is None or old.version != if_version or if_fire_at not in {"any", fire_at}:
         return None
     row = job_row(job)
-    changes = counters.changes_of([(JobStatus(old.status), old.size)], [(job.status, row[SIZE])])
+    changes = counters.changes_of(
+        [(JobStatus(old.status), old.size, job.namespace)],
+        [(job.status, row[SIZE], job.namespace)],
+    )
     growth = changes.get(counters.BYTES, 0)
     over = over_capacity(conn, statements, limits, jobs=0, growth=growth)
     if not statements.replace_job(conn, row):

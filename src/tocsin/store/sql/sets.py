@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from tocsin.domain.errors import CapacityExceeded, InvalidInput
 from tocsin.store.port import Created, Limits, NewJob, NewJobs
 from tocsin.store.rows import Row, job_row
+from tocsin.store.sql.audit import note
 from tocsin.store.sql.jobs import SIZE, add_around, name_problems, over_capacity, taken_names
 from tocsin.store.sql.requests import drop_request, store_request, stored_request
 from tocsin.store.sql.statements import Statements
@@ -90,6 +91,8 @@ class _Part:
         new = list(chain.from_iterable(self._sets[index].jobs for index in kept))
         whole = list(chain.from_iterable(rows[index] for index in kept))
         add_around(self._conn, self._statements, new, whole)
+        told = list(chain.from_iterable(self._sets[index].audit for index in kept))
+        note(self._conn, self._statements, told)
 
     def _insert(self, rows: dict[int, list[Row]], kept: Sequence[int]) -> bool:
         whole = list(chain.from_iterable(rows[index] for index in kept))

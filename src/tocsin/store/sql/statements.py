@@ -10,6 +10,8 @@ for another in a circle:
 5. ``tallies`` by minute, ``health`` by job,
 6. ``counters`` by name.
 
+The audit log is only added to, and nobody waits for it.
+
 A claim locks retries before their jobs, and takes timers and retries as it finds them: it passes
 over what is locked and waits for nobody. It completes jobs at its end, when it holds their timers,
 so that nobody who changes these jobs waits for it with the job locked.
@@ -248,3 +250,8 @@ class Statements(Protocol):
 
     def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``timers``."""
+
+    # --- audit
+
+    def insert_audit(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``audit``."""

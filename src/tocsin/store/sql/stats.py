@@ -13,43 +13,70 @@ from tocsin.store.rows import tally_of
 from tocsin.store.sql import counters
 from tocsin.store.sql.executions import READ_JOB
 from tocsin.store.sql.job_cache import JobCache
-from tocsin.store.tables import CLAIMED, LIVE, executions, jobs, tallies, timers
+from tocsin.store.tables import CLAIMED, DELETED, LIVE, executions, jobs, tallies, timers
 
 
-def stats(conn: Connection, cache: JobCache, *, since: Millis, next_fires: int) -> Stats:
+def stats(
+    conn: Connection,
+    cache: JobCache,
+    *,
+    since: Millis,
+    next_fires: int,
+    namespace: str | None = None,
+) -> Stats:
     """The state of things.
 
     Costs a look at what is live and at the tallies since then, whatever lies in the tables.
     """
-    live = _count(conn, LIVE)
-    claimed = _count(conn, CLAIMED)
-    minutes = _minutes(conn, since)
+    if namespace is None:
+        by_status = counters.usage(conn).by_status
+        alone = True
+    else:
+        of_each = counters.jobs_by_namespace(conn)
+        by_status = of_each.get(namespace, {})
+        # Where there is no other, counting what is live reads indexes only.
+        alone = set(of_each) <= {namespace} and not _has_others(conn, namespace)
+    live = _count(conn, LIVE, None if alone else namespace)
+    claimed = _count(conn, CLAIMED, None if alone else namespace)
+    minutes = _minutes(conn, since, namespace)
     whole = Tally()
     for _, tally in minutes:
         whole.merge(tally)
     return Stats(
-        jobs=counters.usage(conn).by_status,
+        jobs=by_status,
         pending=live - claimed,
         claimed=claimed,
         tally=whole,
         minutes=minutes,
-        next_fires=_next_fires(conn, cache, next_fires),
+        next_fires=_next_fires(conn, cache, next_fires, namespace),
     )
 
 
-def _count(conn: Connection, condition: str) -> int:
+def _has_others(conn: Connection, namespace: str) -> bool:
+    """Whether anybody has deleted jobs in another namespace, whose last calls may be under way."""
+    others = select(jobs.c.id).where(text(DELETED), jobs.c.namespace != namespace)
+    return conn.execute(others.limit(1)).first() is not None
+
+
+def _count(conn: Connection, condition: str, namespace: str | None) -> int:
     counted = select(func.count()).select_from(executions).where(text(condition))
+    if namespace is not None:
+        counted = counted.where(executions.c.namespace == namespace)
     return conn.execute(counted).scalar_one()
 
 
-def _minutes(conn: Connection, since: Millis) -> Sequence[tuple[Millis, Tally]]:
+def _minutes(
+    conn: Connection, since: Millis, namespace: str | None
+) -> Sequence[tuple[Millis, Tally]]:
     by_minute: dict[Millis, Tally] = {}
     rows = conn.execute(
-        select(tallies.c.minute, tallies.c.data)
+        select(tallies.c.minute, tallies.c.data, tallies.c.node)
         .where(tallies.c.minute >= minute_of(since))
         .order_by(tallies.c.minute)
     )
-    for minute, data in rows:
+    for minute, data, counter in rows:
+        if namespace is not None and counters.namespace_of(counter) != namespace:
+            continue
         tally = tally_of(data)
         if minute in by_minute:
             by_minute[minute].merge(tally)
@@ -58,13 +85,16 @@ def _minutes(conn: Connection, since: Millis) -> Sequence[tuple[Millis, Tally]]:
     return list(by_minute.items())
 
 
-def _next_fires(conn: Connection, cache: JobCache, limit: int) -> list[tuple[Job, Millis]]:
+def _next_fires(
+    conn: Connection, cache: JobCache, limit: int, namespace: str | None
+) -> list[tuple[Job, Millis]]:
     rows: list[Any] = []
+    inside = [] if namespace is None else [jobs.c.namespace == namespace]
     for exact in (false(), true()):
         rows += conn.execute(
             select(timers.c.due_at, *READ_JOB)
             .select_from(timers.join(jobs, jobs.c.id == timers.c.job_id))
-            .where(timers.c.exact == exact, jobs.c.status == JobStatus.ACTIVE.value)
+            .where(timers.c.exact == exact, jobs.c.status == JobStatus.ACTIVE.value, *inside)
             .order_by(timers.c.due_at, timers.c.job_id)
             .limit(limit)
         ).all()

@@ -5,6 +5,7 @@ from typing import Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from tocsin.domain.audit import AuditEntry
 from tocsin.domain.errors import StoreError
 from tocsin.domain.execution import Execution, Reason
 from tocsin.domain.instant import MINUTE, Millis
@@ -32,6 +33,8 @@ from tocsin.store.port import (
     Usage,
     Voider,
 )
+from tocsin.store.sql.access import SqlAccess
+from tocsin.store.sql.audit import note
 from tocsin.store.sql.claim import claim
 from tocsin.store.sql.counters import usage
 from tocsin.store.sql.execution_list import list_executions
@@ -118,7 +121,7 @@ class Database(Protocol):
         """Run work that keeps a lease, and must not wait behind other work."""
 
 
-class SqlStore:
+class SqlStore(SqlAccess):
     """A ``Store`` on a database that SQLAlchemy speaks to."""
 
     def __init__(
@@ -149,12 +152,20 @@ class SqlStore:
     # --- jobs
 
     async def create_jobs(
-        self, jobs: Sequence[NewJob], *, limits: Limits, request: Request | None = None
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        limits: Limits,
+        request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Request | None:
         """Store new jobs, all or none."""
 
         def work(conn: Connection) -> Request | None:
-            return create_jobs(conn, self._statements, jobs, limits=limits, request=request)
+            stored = create_jobs(conn, self._statements, jobs, limits=limits, request=request)
+            if stored is None:
+                note(conn, self._statements, audit)
+            return stored
 
         taken = await self._db.write(work)
         if taken is None:
@@ -180,7 +191,9 @@ class SqlStore:
 
     async def _create_alone(self, one: NewJobs, limits: Limits) -> Created:
         try:
-            return await self.create_jobs(one.jobs, limits=limits, request=one.request)
+            return await self.create_jobs(
+                one.jobs, limits=limits, request=one.request, audit=one.audit
+            )
         except Exception as error:  # noqa: BLE001  # it is that of its caller
             return error
 
@@ -211,10 +224,12 @@ class SqlStore:
         cancel_waiting: Reason | None = None,
         closing: Sequence[Execution] = (),
         now: Millis,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution] | None:
         """Replace a job and its timer."""
-        return await self._db.write(
-            lambda conn: change_job(
+
+        def work(conn: Connection) -> Sequence[Execution] | None:
+            ended = change_job(
                 conn,
                 self._statements,
                 job,
@@ -226,7 +241,11 @@ class SqlStore:
                 closing=closing,
                 now=now,
             )
-        )
+            if ended is not None:
+                note(conn, self._statements, audit)
+            return ended
+
+        return await self._db.write(work)
 
     async def last_planned(self, job_id: str) -> Millis | None:
         """The latest fire time of the job that has an execution by schedule."""
@@ -245,6 +264,7 @@ class SqlStore:
         admit: Admitter,
         now: Millis,
         request: Request | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> tuple[Execution, Sequence[Execution]] | Request:
         """Store an execution that a person asked for."""
         return await self._db.write(
@@ -256,6 +276,7 @@ class SqlStore:
                 admit=admit,
                 now=now,
                 request=request,
+                audit=audit,
             )
         )
 
@@ -274,10 +295,12 @@ class SqlStore:
         now: Millis,
         execution_id: str | None = None,
         job_id: str | None = None,
+        audit: Sequence[AuditEntry] = (),
     ) -> Sequence[Execution]:
         """End one execution, or all live ones of a job, as cancelled."""
-        return await self._db.write(
-            lambda conn: cancel_executions(
+
+        def work(conn: Connection) -> Sequence[Execution]:
+            ended = cancel_executions(
                 conn,
                 self._statements,
                 reason=reason,
@@ -285,7 +308,11 @@ class SqlStore:
                 execution_id=execution_id,
                 job_id=job_id,
             )
-        )
+            if ended:
+                note(conn, self._statements, audit)
+            return ended
+
+        return await self._db.write(work)
 
     # --- engine
 
@@ -367,9 +394,18 @@ class SqlStore:
         """Delete ended executions with a fire time before an instant."""
         return await self._db.write(lambda conn: delete_history(conn, before=before, limit=limit))
 
-    async def stats(self, *, since: Millis, now: Millis, next_fires: int = 10) -> Stats:
+    async def stats(
+        self,
+        *,
+        since: Millis,
+        now: Millis,
+        next_fires: int = 10,
+        namespace: str | None = None,
+    ) -> Stats:
         """What ``/stats`` shows."""
         del now  # nothing of it is in the future but timers
         return await self._db.read(
-            lambda conn: stats(conn, self._cache, since=since, next_fires=next_fires)
+            lambda conn: stats(
+                conn, self._cache, since=since, next_fires=next_fires, namespace=namespace
+            )
         )

@@ -14,7 +14,7 @@ from tocsin.store.rows import (
     JOB_COLUMNS,
     READ_JOB_COLUMNS,
 )
-from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, timers
+from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, audit, timers
 
 LOOK_AHEAD = 1_000
 """How many timers in busy lanes are read past in search of the next one that is not."""
@@ -197,3 +197,5 @@ INSERT_TIMER = (
     f"INSERT INTO timers ({', '.join(timers.columns.keys())})"  # noqa: S608
     f" VALUES ({_marks(len(timers.columns))})"
 )
+
+INSERT_AUDIT = f"INSERT INTO audit VALUES ({_marks(len(audit.columns))})"  # noqa: S608

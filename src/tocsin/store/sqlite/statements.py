@@ -28,6 +28,7 @@ from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
     COMPLETE_JOBS,
     END_TIMERS,
+    INSERT_AUDIT,
     INSERT_CLAIMED,
     INSERT_EXECUTION,
     INSERT_JOB,
@@ -286,6 +287,12 @@ class SqliteStatements:
     def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``timers``."""
         _INSERT_TIMERS.run(raw(conn), rows)
+
+    # --- audit
+
+    def insert_audit(self, conn: Connection, rows: Sequence[Row]) -> None:
+        """Add rows of ``audit``."""
+        raw(conn).executemany(INSERT_AUDIT, rows)
 
 
 def raw(conn: Connection) -> sqlite3.Connection:

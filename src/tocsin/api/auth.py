@@ -1,0 +1,349 @@
+"""Who calls, and whether they may: the gate that every route stands behind."""
+
+import hmac
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from starlette.requests import Request
+
+from tocsin.api.guesses import Guesses
+from tocsin.api.needs import Need
+from tocsin.api.problems import Refused
+from tocsin.domain.access import DEFAULT_NAMESPACE, UNLIMITED, Grant, is_namespace
+from tocsin.domain.audit import ANONYMOUS, Actor
+from tocsin.domain.errors import Forbidden, InvalidInput, NotFound
+from tocsin.domain.key import ApiKey, Session
+from tocsin.services.key_shapes import MAX_SECRET
+from tocsin.services.scope import Scope
+from tocsin.services.sign_in import Opened, SignIn, actor_of, csrf_token
+
+log = structlog.stdlib.get_logger("tocsin.api")
+
+COOKIE = "tocsin_session"
+CSRF_HEADER = "tocsin-csrf"
+NAMESPACE_HEADER = "tocsin-namespace"
+
+MAX_ADDRESS = 64
+"""Characters of an address that are looked at: an IPv6 address with a zone takes fewer."""
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_CALLER = "tocsin.caller"
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tocsin"'}
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Whoever makes a request, and what it is about."""
+
+    scope: Scope
+    key: ApiKey | None = None
+    """``None`` where authentication is off."""
+    session: Session | None = None
+    csrf: str | None = None
+    """What changes made with this session must send along."""
+    named_namespace: bool = False
+    """Whether the request says which namespace it is about."""
+
+    @property
+    def grant(self) -> Grant:
+        """What they may do."""
+        return self.scope.grant
+
+
+class Gate(Protocol):
+    """Decides about each request before its route sees it."""
+
+    auth: str
+    """``on`` or ``off``."""
+
+    async def admit(self, request: Request, need: Need) -> Caller:
+        """Who calls; raises ``Refused`` (401, 429), ``Forbidden``, ``NotFound``, ``InvalidInput``.
+
+        The same for a request that has no route of its own, such as a stream that goes on.
+        """
+
+    async def peek(self, request: Request) -> Caller | None:
+        """Who calls a public route, ``None`` where they do not say or it does not work."""
+
+    async def open(self, request: Request, secret: str) -> tuple[Caller, Opened | None]:
+        """Begin a session; ``None`` where none is needed. Raises ``Refused`` (401, 403, 429)."""
+
+    async def close(self, request: Request, caller: Caller) -> None:
+        """End the session that a request was made with, if it was."""
+
+
+def caller_of(request: Request) -> Caller:
+    """Who makes this request, to a route that is not public."""
+    caller: Caller = request.scope[_CALLER]
+    return caller
+
+
+def scope_of(request: Request) -> Scope:
+    """What a request is about, and on whose behalf."""
+    return caller_of(request).scope
+
+
+def set_caller(request: Request, caller: Caller) -> None:
+    """Let the route know."""
+    request.scope[_CALLER] = caller
+
+
+class KeyGate:
+    """Lets in who has a key, or a session of one."""
+
+    auth = "on"
+
+    def __init__(self, sign_in: SignIn, guesses: Guesses | None = None) -> None:
+        self._sign_in = sign_in
+        self._guesses = guesses or Guesses()
+
+    async def admit(self, request: Request, need: Need) -> Caller:
+        """Who calls."""
+        key, session, csrf = await self._who(request)
+        caller = _caller(request, key.grant, actor_of(key), key=key, session=session, csrf=csrf)
+        check_need(caller, need)
+        return caller
+
+    async def peek(self, request: Request) -> Caller | None:
+        """Who calls a public route."""
+        try:
+            key, session, csrf = await self._who(request)
+        except Refused:
+            return None
+        return _caller(request, key.grant, actor_of(key), key=key, session=session, csrf=csrf)
+
+    async def open(self, request: Request, secret: str) -> tuple[Caller, Opened | None]:
+        """Begin a session."""
+        check_same_origin(request)
+        self._let_try(request, secret)
+        opened = await self._sign_in.open(secret, address_of(request))
+        if opened is None:
+            raise self._failed(request)
+        key, csrf = opened.key, csrf_token(opened.token)
+        caller = _caller(
+            request, key.grant, actor_of(key), key=key, session=opened.session, csrf=csrf
+        )
+        return caller, opened
+
+    async def close(self, request: Request, caller: Caller) -> None:
+        """End the session that a request was made with."""
+        if caller.key is not None and caller.session is not None:
+            await self._sign_in.close(caller.key, caller.session, address_of(request))
+
+    def _let_try(self, request: Request, secret: str) -> None:
+        """Raise ``Refused`` (429) where this address has to wait before it tries another key."""
+        wait = self._guesses.wait(address_of(request))
+        if wait and not self._sign_in.knows(secret):
+            raise Refused(
+                429,
+                "too_many_failures",
+                f"too many keys that do not work came from your address; try again in {wait} s",
+                headers={"Retry-After": str(wait)},
+            )
+
+    def _failed(self, request: Request) -> Refused:
+        """The answer to a key that does not work, which is counted."""
+        address = address_of(request)
+        self._guesses.failed(address)
+        log.warning("auth.refused", address=address, path=request.url.path[:200])
+        return unauthorized("this key does not work: it is wrong, has expired, or was revoked")
+
+    async def _who(self, request: Request) -> tuple[ApiKey, Session | None, str | None]:
+        secret = read_secret(request)
+        if secret is not None:
+            if len(secret) > MAX_SECRET:
+                raise self._failed(request)
+            self._let_try(request, secret)
+            key = await self._sign_in.by_secret(secret)
+            if key is None:
+                raise self._failed(request)
+            return key, None, None
+        token = _read_cookie(request)
+        if token is None:
+            raise unauthorized(
+                "this needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`, "
+                "or sign in"
+            )
+        found = await self._sign_in.by_token(token)
+        if found is None:
+            raise unauthorized("the session has ended; sign in again")
+        key, session = found
+        csrf = csrf_token(token)
+        if request.method not in SAFE:
+            check_same_origin(request)
+            sent = request.headers.get(CSRF_HEADER, "")
+            if not hmac.compare_digest(sent.encode(), csrf.encode()):
+                raise Refused(
+                    403,
+                    "csrf",
+                    "a change that is made with a session needs the header Tocsin-CSRF with the "
+                    "csrf_token of GET /api/v1/session",
+                )
+        return key, session, csrf
+
+
+class OpenGate:
+    """Lets everybody in who talks to a loopback address: authentication is off.
+
+    A page that a browser of this machine shows may send requests here too. So changes must come
+    from a page of ours or from no page, and requests must name a loopback host, or a name that
+    leads here by a trick of DNS (rebinding) would make any page ours.
+    """
+
+    auth = "off"
+
+    async def admit(self, request: Request, need: Need) -> Caller:
+        """Everybody."""
+        host = _host_of(request)
+        if host not in _LOOPBACK_NAMES and not host.endswith(".localhost"):
+            raise Refused(
+                403,
+                "forbidden",
+                "authentication is off, so only requests to a loopback address such as "
+                "http://127.0.0.1 or http://localhost are answered",
+            )
+        if request.method not in SAFE:
+            check_same_origin(request)
+        caller = _caller(request, UNLIMITED, ANONYMOUS)
+        check_need(caller, need)
+        return caller
+
+    async def peek(self, request: Request) -> Caller | None:
+        """Everybody."""
+        return _caller(request, UNLIMITED, ANONYMOUS)
+
+    async def open(self, request: Request, secret: str) -> tuple[Caller, None]:  # noqa: ARG002
+        """Nothing: there are no sessions."""
+        return await self.admit(request, Need()), None
+
+    async def close(self, request: Request, caller: Caller) -> None:
+        """Nothing, likewise."""
+
+
+def check_need(caller: Caller, need: Need) -> None:
+    """Raise ``Forbidden`` where a caller may not do what a route is for."""
+    grant = caller.grant
+    if need.action is not None and not grant.allows(need.action):
+        limited = "" if grant.actions is None else ", limited to some actions"
+        raise Forbidden(
+            f"this needs a key that may {need.action.value}; this one is of the role "
+            f"{grant.role.value}{limited}"
+        )
+    if need.whole and grant.tags is not None:
+        raise Forbidden("this is about all jobs, and the key is limited to some by their tags")
+    if need.everywhere and not grant.everywhere:
+        raise Forbidden("this is about all namespaces, and the key is limited to one")
+
+
+def read_secret(request: Request) -> str | None:
+    """The key that a request carries in a header; raises ``Refused`` where it carries two."""
+    given = request.headers.get("authorization")
+    other = request.headers.get("x-api-key")
+    if given is None:
+        return other
+    scheme, _, secret = given.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise unauthorized("the only kind of Authorization here is `Bearer KEY`")
+    secret = secret.strip()
+    if other is not None and other != secret:
+        raise unauthorized("Authorization and X-API-Key carry different keys; send one")
+    return secret
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, as far as trusted proxies tell."""
+    # A proxy may hand on whatever it was sent, and this is kept.
+    return request.client.host[:MAX_ADDRESS] if request.client is not None else "local"
+
+
+def unauthorized(detail: str) -> Refused:
+    """Nobody known is asking."""
+    return Refused(401, "unauthorized", detail, headers=_CHALLENGE)
+
+
+def check_same_origin(request: Request) -> None:
+    """Raise ``Refused`` (403) where a browser says that a page of another site asks."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    # Schemes are not compared: behind a proxy that ends TLS ours is another than the page's.
+    host = request.headers.get("host", "").lower()
+    if (site is not None and site not in {"same-origin", "none"}) or (
+        origin is not None and urlsplit(origin).netloc.lower() != host
+    ):
+        raise Refused(403, "cross_site", "changes are not taken from pages of other sites")
+
+
+def _caller(
+    request: Request,
+    grant: Grant,
+    actor: Actor,
+    *,
+    key: ApiKey | None = None,
+    session: Session | None = None,
+    csrf: str | None = None,
+) -> Caller:
+    named = _read_namespace(request)
+    if named is None:
+        namespace = DEFAULT_NAMESPACE if grant.everywhere else grant.namespace
+    elif not is_namespace(named):
+        raise InvalidInput.of(
+            "namespace",
+            "is not a name: start with a-z or 0-9, then up to 62 of a-z, 0-9, '.', '_' and '-'",
+            "pattern",
+        )
+    elif not grant.reaches(named):
+        raise NotFound(f"there is no namespace {named!r}")
+    else:
+        namespace = named
+    return Caller(
+        scope=Scope(namespace=namespace, grant=grant, actor=actor, address=address_of(request)),
+        key=key,
+        session=session,
+        csrf=csrf,
+        named_namespace=named is not None,
+    )
+
+
+def _read_namespace(request: Request) -> str | None:
+    header = request.headers.get(NAMESPACE_HEADER)
+    query: bytes = request.scope["query_string"]
+    if b"namespace=" not in query:
+        return header
+    given = [value for name, value in _pairs(query) if name == "namespace"]
+    names = {*given, *([] if header is None else [header])}
+    if len(names) > 1:
+        raise InvalidInput.of("namespace", "is named twice, and not the same", "conflict")
+    return names.pop() if names else None
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=200)
+    except ValueError:
+        return []  # refused by the route for having too many
+
+
+def _read_cookie(request: Request) -> str | None:
+    header = request.headers.get("cookie")
+    if header is None or COOKIE not in header:
+        return None
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar.load(header)
+    except CookieError:
+        return None
+    found = jar.get(COOKIE)
+    return None if found is None or len(found.value) > MAX_SECRET else found.value
+
+
+def _host_of(request: Request) -> str:
+    """The host that a request names, without its port, in lower case."""
+    host = request.headers.get("host", "").lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

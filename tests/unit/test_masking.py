@@ -1,0 +1,67 @@
+"""What the audit log shows of definitions."""
+
+from typing import Any
+
+import pytest
+
+from tocsin.services.masking import MASK, MAX_SHOWN, changed, masked, masked_definition
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Authorization", "X-Api-Key", "api_key", "apikey", "access_token", "Cookie", "client-secret",
+     "password", "Passwd", "private_key", "X-Signature", "key", "pwd", "sig", "credentials"],
+)  # fmt: skip
+def test_names_that_tell(name: str) -> None:
+    assert masked({name: "x"}) == {name: MASK}
+    assert masked({"deep": [{name: ["x", {"y": "z"}]}]}) == {"deep": [{name: [MASK, {"y": "z"}]}]}
+
+
+@pytest.mark.parametrize("name", ["X-Team", "keyboard", "monkey", "customer", "assignee", "id"])
+def test_names_that_do_not(name: str) -> None:
+    assert masked({name: "x"}) == {name: "x"}
+
+
+@pytest.mark.parametrize("value", [None, "", True, "{{ secret.TOKEN }}", "Bearer {{ secret.A }}"])
+def test_what_is_no_secret_stays(value: Any) -> None:
+    assert masked({"token": value}) == {"token": value}
+
+
+def test_a_placeholder_hides_nothing_beside_it() -> None:
+    assert masked({"token": "{{ secret.A }}hidden"}) == {"token": MASK}
+
+
+def test_numbers_are_masked_too() -> None:
+    assert masked({"password": 1234}) == {"password": MASK}
+
+
+def test_parameters_of_urls() -> None:
+    url = "https://a.test/x?page=2&api_key=hidden&token=&sig=a%3Db"
+    shown = masked_definition({"target": {"url": url}})["target"]["url"]
+    assert shown == f"https://a.test/x?page=2&api_key={MASK}&token=&sig={MASK}"
+
+
+def test_only_what_differs_is_shown() -> None:
+    before = {"a": 1, "b": 2, "target": {"headers": {"Authorization": "old"}}}
+    after = {"a": 1, "b": 3, "target": {"headers": {"Authorization": "new"}}, "c": 4}
+    hidden = {"headers": {"Authorization": MASK}}
+    assert changed(before, after) == (
+        {"b": 2, "target": hidden, "c": None},
+        {"b": 3, "target": hidden, "c": 4},
+    )
+
+
+def test_what_is_large_is_told_by_its_size() -> None:
+    big = {"rows": ["x" * 100] * 1_000}
+    shown = masked_definition({"target": {"url": "u", "body": big}, "metadata": big, "tags": []})
+    assert len(str(shown)) < MAX_SHOWN
+    assert shown["target"]["body"].endswith("bytes of JSON)")
+    assert shown["metadata"].endswith("bytes of JSON)")
+    text = masked_definition({"target": {"body_text": "x" * 5_000}})
+    assert text["target"]["body_text"] == "(5,000 characters)"
+
+
+def test_the_definition_itself_is_left_alone() -> None:
+    given = {"target": {"headers": {"Authorization": "x"}, "body": {"token": "y"}}}
+    masked_definition(given)
+    assert given == {"target": {"headers": {"Authorization": "x"}, "body": {"token": "y"}}}
