@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tocsin.domain.execution import Execution, Reason, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Misfire, MisfirePolicy, Overlap
 from tocsin.domain.planning import admit
-from tocsin.engine.fire import BATCH, FireLoop
+from tocsin.engine.fire import BATCH, HOLD_AT_ONCE, FireLoop
 from tocsin.engine.meter import NoMeter
 from tocsin.store.bus import ExecutionsChanged, JobsChanged
 from tocsin.store.port import Claimed, ClaimRequest, Planner
@@ -110,6 +111,35 @@ def test_fires_are_claimed_ahead_and_called_at_their_instant() -> None:
         assert len(bench.caller.ids) == 1
 
     play(story)
+
+
+def test_a_large_claim_is_taken_over_in_parts_and_ends_with_the_lease() -> None:
+    async def story(*, revoked_after: int | None) -> None:
+        bench = FireBench(max_held=20_000, max_in_flight=1_000, max_per_lane=1_000)
+        await bench.join(*jobs_at(NOW + 900, BATCH))
+        held: list[int] = []
+
+        def look() -> None:
+            held.append(bench.dispatcher.held)
+            if revoked_after is not None and held[-1] >= revoked_after:
+                bench.lease.lost()
+                bench.dispatcher.abandon()
+            elif held[-1] < BATCH:
+                asyncio.get_running_loop().call_soon(look)
+
+        asyncio.get_running_loop().call_soon(look)
+        if revoked_after is None:
+            await bench.step()
+            assert bench.dispatcher.held == BATCH
+        else:
+            with pytest.raises(Revoked):
+                await bench.step()
+            assert bench.empty
+        steps = [later - earlier for earlier, later in pairwise(held)]
+        assert max(steps) <= HOLD_AT_ONCE
+
+    play(lambda: story(revoked_after=None))
+    play(lambda: story(revoked_after=2 * HOLD_AT_ONCE))
 
 
 def test_exact_ones_are_claimed_at_their_instant_only() -> None:

@@ -20,6 +20,9 @@ from tocsin.store.port import Claim, Claimed, ClaimRequest, Store
 BATCH = 1_000
 """Executions in one claim at most."""
 
+HOLD_AT_ONCE = 250
+"""Claims that the dispatcher takes over in one go: a millisecond of work."""
+
 LEAD: Millis = 100
 """How long before its instant a claim should begin, so that the call leaves on time."""
 
@@ -145,7 +148,7 @@ class FireLoop:
             if claimed.closed:
                 # Before what replaces them may start.
                 self._bus.publish(ExecutionsChanged(executions=claimed.closed))
-            self._dispatcher.hold(claimed.claims)
+            await self._hold(incarnation, claimed.claims)
         self._meter.claimed(claims=len(claimed.claims), seconds=self._clock.monotonic() - started)
         if claimed.closed:
             self._meter.closed(claimed.closed)
@@ -162,6 +165,15 @@ class FireLoop:
             self._slots = max(1, 2 * (len(need_slots) - len(turned_away)))
             await self._store.give_back(incarnation, turned_away, now=self._clock.now())
         return claimed
+
+    async def _hold(self, incarnation: str, claims: Sequence[Claim]) -> None:
+        """Take claims over, some at a time, so that calls leave on time meanwhile."""
+        self._dispatcher.hold(claims[:HOLD_AT_ONCE])
+        for start in range(HOLD_AT_ONCE, len(claims), HOLD_AT_ONCE):
+            await asyncio.sleep(0)
+            if incarnation != self._lease.incarnation:
+                raise Revoked(incarnation)
+            self._dispatcher.hold(claims[start : start + HOLD_AT_ONCE])
 
     async def _tell_completed(self, claimed: Claimed) -> None:
         known: dict[str, Job] = {claim.job.id: claim.job for claim in claimed.claims}
