@@ -11,9 +11,11 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -23,8 +25,9 @@ from tocsin.api.app import create_api
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.delivery.deliver import Deliver
-from tocsin.delivery.http import AllowAll, HttpClient
+from tocsin.delivery.http import EgressGuard, HttpClient
 from tocsin.demo import demo_jobs
+from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.proxy import ProxyRules
@@ -201,8 +204,9 @@ class _Node:
         self._orphaned = False
         version = installed_version("tocsin")
         self._bus = Bus()
+        egress = _egress_rules(settings, url)
         self._client = HttpClient(
-            guard=AllowAll(),
+            guard=EgressGuard(egress),
             connect_timeout=settings.connect_timeout / 1_000,
             idle_timeout=settings.idle_connection / 1_000,
             max_connections_per_origin=settings.max_in_flight_per_lane,
@@ -264,7 +268,7 @@ class _Node:
             now=clock.now,
             new_id=new_job_id,
             limits=limits,
-            defaults=_job_defaults(settings),
+            defaults=_job_defaults(settings, egress),
             max_batch=settings.max_batch,
         )
         self._stats = StatsService(
@@ -426,8 +430,19 @@ def _end_at_once(number: signal.Signals) -> None:
     os._exit(128 + number)
 
 
-def _job_defaults(settings: Settings) -> JobDefaults:
+def _egress_rules(settings: Settings, url: str) -> EgressRules:
+    """Where calls may go; those of the demonstration also to its own node."""
+    return EgressRules.read(
+        allow=settings.egress_allow,
+        deny=settings.egress_deny,
+        ports=settings.egress_ports,
+        own=urlsplit(url).netloc if settings.demo else "",
+    )
+
+
+def _job_defaults(settings: Settings, egress: EgressRules) -> JobDefaults:
     return JobDefaults(
+        why_never=lru_cache(maxsize=4_096)(egress.why_never),
         timeout=settings.default_timeout,
         retry=RetryPolicy(
             max_attempts=settings.default_max_attempts,

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tocsin.domain.duration import format_duration, parse_duration
+from tocsin.domain.egress import EgressRules
 from tocsin.domain.proxy import ProxyRules
 
 Duration = Annotated[
@@ -37,6 +38,21 @@ def _proxy(text: str | None) -> str | None:
 
 def _no_proxy(text: str) -> str:
     ProxyRules.read(None, text)
+    return text
+
+
+def _places(text: str) -> str:
+    EgressRules.read(allow=text)
+    return text
+
+
+def _denied_places(text: str) -> str:
+    EgressRules.read(deny=text)
+    return text
+
+
+def _ports(text: str) -> str:
+    EgressRules.read(ports=text)
     return text
 
 
@@ -153,10 +169,20 @@ class Settings(BaseSettings):
     idle_connection: Duration = Field(
         15_000, ge=0, le=3_600_000, description="How long an unused connection is kept open."
     )
-    egress_allow: str = Field(
+    egress_allow: Annotated[str, AfterValidator(_places)] = Field(
         "",
-        description="Comma-separated networks and hosts that calls may reach although they are "
-        "private. Accepted; means something once the egress guard is there.",
+        description="Comma-separated networks, addresses and hosts (`10.0.0.0/8`, "
+        "`[fd00::1]:8080`, `*.internal`) that calls may reach although they are not public.",
+    )
+    egress_deny: Annotated[str, AfterValidator(_denied_places)] = Field(
+        "",
+        description="The same for places that calls may never reach; `*` is everything that "
+        "`egress_allow` does not name.",
+    )
+    egress_ports: Annotated[str, AfterValidator(_ports)] = Field(
+        "",
+        description="Comma-separated ports and ranges (`443`, `8000-8999`) that calls may reach; "
+        "by default every port.",
     )
 
     proxy: Annotated[str | None, AfterValidator(_proxy)] = Field(

@@ -253,7 +253,7 @@ class BulkReader:
         return known
 
     def _learn_url(self, url: str) -> _Url | None:
-        if not 0 < len(url) <= MAX_URL or url_problems(url):
+        if not 0 < len(url) <= MAX_URL or url_problems(url, self._defaults.why_never):
             return None
         made = _Url(lane=lane_of(HttpTarget(url=url)), text=orjson.dumps(url).decode())
         _keep(self._urls, url, made, len(url))

@@ -185,7 +185,7 @@ class RetryIn(TypedDict, total=False):
         RuleList | None,
         Field(
             description="What is tried again: `connection`, `dns`, `tls`, `timeout`, `protocol`, "
-            "`too_large`, and codes as `5xx`, `429`, `500-504`."
+            "`too_large`, `blocked`, and codes as `5xx`, `429`, `500-504`."
         ),
     ]
 

@@ -4,8 +4,9 @@ import ipaddress
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import idna
 import orjson
@@ -50,7 +51,13 @@ _BODIES = (
 )
 
 
-def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Target | None:
+WhyNever: TypeAlias = Callable[[str, int], str | None]
+"""The rule that forbids every call to a host (lower case, ASCII) and port; ``None`` for none."""
+
+
+def read_target(
+    data: TargetIn, problems: Problems, *, timeout: Millis, why_never: WhyNever | None = None
+) -> Target | None:
     """The target, or ``None`` where something is wrong with it; ``timeout`` is the default."""
     before = len(problems)
     given: Mapping[str, object] = data
@@ -70,7 +77,7 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
         return LogTarget(text=log) if len(problems) == before else None
 
     assert url is not None  # noqa: S101  # for the type checker: one of both is there
-    problems.extend(url_problems(url))
+    problems.extend(url_problems(url, why_never))
     headers = data.get("headers")
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
@@ -163,10 +170,18 @@ def _check_base64(text: str, problems: Problems) -> None:
         problems.append(_problem("body_base64", f"is larger than {MAX_BODY:,} bytes", "too_long"))
 
 
+def url_problems(url: str, why_never: WhyNever | None) -> Sequence[FieldProblem]:
+    """What is wrong with the URL of a target."""
+    problems = _url_problems(url)
+    if problems or why_never is None:
+        return problems
+    rule = why_never(*_place_of(url))
+    return [] if rule is None else [_problem("url", f"can never be called: {rule}", "blocked")]
+
+
 # The jobs of a batch often have one target. Not many, because a URL can be 8 KiB long.
 @lru_cache(maxsize=512)
-def url_problems(url: str) -> Sequence[FieldProblem]:
-    """What is wrong with the URL of a target."""
+def _url_problems(url: str) -> Sequence[FieldProblem]:
     match = _URL.fullmatch(url)
     if match is None:
         return [_problem("url", "is not an absolute http:// or https:// URL", "invalid_url")]
@@ -186,6 +201,19 @@ def url_problems(url: str) -> Sequence[FieldProblem]:
     if wrong is not None:
         problems.append(_problem("url", wrong, "invalid_url"))
     return problems
+
+
+@lru_cache(maxsize=512)
+def _place_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL without problems."""
+    match = _URL.fullmatch(url)
+    assert match is not None  # noqa: S101  # it has no problems
+    authority = match[2]
+    port = authority.rpartition("]")[2].rpartition(":")[2]
+    host = authority.removesuffix(f":{port}").strip("[]").lower()
+    if not host.isascii():
+        host = idna.encode(host, uts46=True).decode("ascii")
+    return host, int(port) if port.isdigit() else 443 if match[1].lower() == "https" else 80
 
 
 @lru_cache(maxsize=4_096)
