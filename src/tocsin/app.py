@@ -36,6 +36,7 @@ from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.relay import Relay
 from tocsin.engine.timekeeper import clock_for
+from tocsin.master_key import make_sealer
 from tocsin.processes.launch import child_command
 from tocsin.processes.role import Line, Role, take_role
 from tocsin.processes.siblings import Siblings
@@ -45,7 +46,9 @@ from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
+from tocsin.services.secrets import SecretService
 from tocsin.services.stats import StatsService
+from tocsin.services.vault import Vault
 from tocsin.settings import Settings
 from tocsin.store.bus import Bus
 from tocsin.store.migrations import HEAD as SCHEMA_REVISION
@@ -205,6 +208,13 @@ class _Node:
         version = installed_version("tocsin")
         self._bus = Bus()
         egress = _egress_rules(settings, url)
+        sealer = make_sealer(
+            key=settings.secret_key,
+            key_file=settings.secret_key_file,
+            database=settings.database,
+        )
+        self._vault = Vault(store=store, sealer=sealer, now=clock.now)
+        self._secrets = SecretService(store=store, vault=self._vault, sealer=sealer, now=clock.now)
         self._client = HttpClient(
             guard=EgressGuard(egress),
             connect_timeout=settings.connect_timeout / 1_000,
@@ -224,6 +234,7 @@ class _Node:
                 max_response=settings.max_response,
                 excerpt=settings.excerpt,
                 may_send=lambda: self._engine.lease.held,
+                vault=self._vault,
             ),
             clock=clock,
             bus=self._bus,
@@ -270,6 +281,7 @@ class _Node:
             limits=limits,
             defaults=_job_defaults(settings, egress),
             max_batch=settings.max_batch,
+            vault=self._vault,
         )
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
@@ -289,6 +301,7 @@ class _Node:
                     database=databases.kind_of(settings.database),
                     schema_revision=SCHEMA_REVISION,
                 ),
+                secrets=self._secrets,
                 events=self._events,
                 metrics=metrics,
                 readiness=self._readiness,
@@ -317,6 +330,11 @@ class _Node:
             loop.add_signal_handler(number, self._stop, number)
         if self._line is not None:
             loop.add_reader(self._line.fileno(), self._supervisor_gone, self._line)
+        try:
+            await self._secrets.ensure_signing("default")
+        except StoreError as error:  # a full disk, say: calls are not signed until it is made
+            log.warning("signing.no_key", error=str(error), remedy="`tocsin signing show` makes it")
+        upkeep = asyncio.create_task(self._vault.run(), name="vault")
         if self._settings.demo and (self._role is None or self._role.first):
             await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
@@ -347,6 +365,7 @@ class _Node:
         stopping.cancel()
         await serving
         await self._client.close()
+        upkeep.cancel()
         if self._relay is not None:
             await self._relay.stop()
         if self._notices is not None:

@@ -197,6 +197,18 @@ class Settings(BaseSettings):
         "below them, addresses, networks, each with a port where only that is meant; `*` is all.",
     )
 
+    # --- Secrets
+    secret_key: str | None = Field(
+        None,
+        repr=False,
+        description="Master key that secrets are encrypted with, the same on every node: 32 bytes "
+        "in base64 or hexadecimal. Several, separated by commas: the first encrypts, all decrypt. "
+        "By default, on SQLite, a file beside the database.",
+    )
+    secret_key_file: str | None = Field(
+        None, description="File with the master keys instead, one per line."
+    )
+
     # --- Defaults of jobs
     default_timeout: Duration = Field(
         30_000, ge=1, le=86_400_000, description="`target.timeout` where a job has none."

@@ -21,7 +21,10 @@ from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
+from tocsin.services.sealing import Sealer
+from tocsin.services.secrets import SecretService
 from tocsin.services.stats import StatsService
+from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged, News
 from tocsin.store.port import Claim, Limits, Store
 from tocsin.telemetry.metrics import Metrics
@@ -125,6 +128,7 @@ def make_api(
     demo: bool = False,
     degraded_ratio: float = 0.1,
     incarnation: str = "inc-a",
+    master_key: bool = True,
 ) -> Api:
     """The API over an open store."""
     clock, bus = Clock(), Bus()
@@ -135,6 +139,8 @@ def make_api(
     async def readiness() -> Sequence[Check]:
         return checks
 
+    sealer = Sealer([b"k" * 32]) if master_key else None
+    vault = Vault(store=store, sealer=sealer, now=clock)
     context = ApiContext(
         jobs=JobService(
             store=store,
@@ -144,6 +150,7 @@ def make_api(
             limits=limits,
             defaults=defaults or JobDefaults(),
             max_batch=max_batch,
+            vault=vault,
         ),
         executions=ExecutionService(store=store, bus=bus, now=clock, new_id=new_id),
         stats=StatsService(store=store, now=clock, limits=limits, degraded_ratio=degraded_ratio),
@@ -155,6 +162,7 @@ def make_api(
             database="sqlite",
             schema_revision="0001",
         ),
+        secrets=SecretService(store=store, vault=vault, sealer=sealer, now=clock),
         events=EventLog(bus, incarnation="boot", capacity=100),
         metrics=Metrics(version="0.0.test", node="node-a"),
         readiness=readiness,

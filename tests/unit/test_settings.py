@@ -106,7 +106,7 @@ def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pw" not in hide_password("postgresql://user:pw@host/db?password=pw&x=1")
     assert hide_password("sqlite:////var/x.db") == "sqlite:////var/x.db"
     secrets = [setting for setting in settings_catalogue() if setting.secret]
-    assert {"proxy", "bootstrap_key"} <= {secret.name for secret in secrets}
+    assert {"proxy", "secret_key", "bootstrap_key"} <= {secret.name for secret in secrets}
     assert {shown_value(secret, "geheim") for secret in secrets} == {"********"}
 
 

@@ -6,7 +6,17 @@ from tocsin.api import problems
 from tocsin.api.context import ApiContext
 from tocsin.api.middleware import RequestLog
 from tocsin.api.openapi import document
-from tocsin.api.routes import cluster, demo, docs, events, executions, jobs, schedules, system
+from tocsin.api.routes import (
+    cluster,
+    demo,
+    docs,
+    events,
+    executions,
+    jobs,
+    schedules,
+    secrets,
+    system,
+)
 from tocsin.api.routing import Route
 
 _DESCRIPTION = """Tocsin calls HTTP endpoints on time, and keeps what happened.
@@ -32,6 +42,7 @@ def create_api(context: ApiContext) -> FastAPI:
             {"name": "jobs", "description": "Definitions: what is called, and when."},
             {"name": "executions", "description": "What happened, one per fire time."},
             {"name": "schedules", "description": "What a schedule calls for."},
+            {"name": "secrets", "description": "What calls use, and nobody can read."},
             {"name": "system", "description": "Health, figures, nodes and events."},
         ],
     )
@@ -42,6 +53,7 @@ def create_api(context: ApiContext) -> FastAPI:
     schedules.add_routes(app, context)
     executions.add_routes(app, context)
     events.add_routes(app, context)
+    secrets.add_routes(app, context)
     system.add_routes(app, context)
     cluster.add_routes(app, context)
     if context.demo:

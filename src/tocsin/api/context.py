@@ -9,6 +9,7 @@ from tocsin.domain.instant import Millis
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
 from tocsin.services.jobs import JobService
+from tocsin.services.secrets import SecretService
 from tocsin.services.stats import StatsService
 from tocsin.telemetry.metrics import Metrics
 
@@ -43,6 +44,7 @@ class ApiContext:
     executions: ExecutionService
     stats: StatsService
     cluster: ClusterService
+    secrets: SecretService
     events: EventLog
     metrics: Metrics
     readiness: Readiness

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from tocsin.api import cluster, schemas
+from tocsin.api import cluster, schemas, secrets
 from tocsin.api.problems import MEDIA_TYPE
 from tocsin.services import shapes
 
@@ -19,6 +19,8 @@ _INPUTS: tuple[Any, ...] = (
     shapes.BatchIn,
     shapes.TriggerIn,
     shapes.PreviewIn,
+    shapes.SecretIn,
+    shapes.RotationIn,
 )
 _OUTPUTS: tuple[Any, ...] = (
     schemas.Problem,
@@ -35,6 +37,11 @@ _OUTPUTS: tuple[Any, ...] = (
     schemas.HealthOut,
     schemas.ReadyOut,
     schemas.EchoOut,
+    secrets.SecretOut,
+    secrets.SecretPage,
+    secrets.RekeyOut,
+    secrets.SigningOut,
+    secrets.SigningKeyOut,
 )
 
 _PROBLEMS = {
@@ -65,6 +72,8 @@ _EXAMPLES: Mapping[str, Any] = {
     "BatchIn": {"jobs": [_JOB, {"schedule": {"every": "15m"}, "target": {"log": "tick"}}]},
     "TriggerIn": {"body": {"report": "by hand"}},
     "PreviewIn": {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}, "count": 5},
+    "SecretIn": {"value": "correct horse battery staple"},
+    "RotationIn": {"overlap": "24h"},
     "ClusterOut": cluster.EXAMPLE,
 }
 """For people to start from, and for schemathesis to get in with."""

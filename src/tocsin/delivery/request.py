@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
+from tocsin.delivery.credentials import Credentials
 from tocsin.domain.execution import Execution
 from tocsin.domain.instant import Millis, format_instant
 from tocsin.domain.job import BodyKind, HttpTarget, Json
@@ -28,10 +29,20 @@ class CompiledTarget:
     header values, inside the quotes in JSON.
     """
 
-    __slots__ = ("_body", "_content_type", "_headers", "_json", "_url", "target", "templated")
+    __slots__ = (
+        "_body",
+        "_content_type",
+        "_headers",
+        "_json",
+        "_url",
+        "credentials",
+        "target",
+        "templated",
+    )
 
     def __init__(self, target: HttpTarget) -> None:
         self.target = target
+        self.credentials = Credentials.of(target)
         self._url = _compiled(target.url)
         self._headers = [(name, _compiled(value)) for name, value in target.headers]
         self._content_type = any(name.lower() == "content-type" for name, _ in target.headers)

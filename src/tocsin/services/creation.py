@@ -12,6 +12,7 @@ from tocsin.services.checking import MAX_PROBLEMS
 from tocsin.services.definitions import JobDefaults, read_definition
 from tocsin.services.group_commit import GroupCommit
 from tocsin.services.requests import Keyed
+from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged
 from tocsin.store.port import JobView, Limits, NewJob, NewJobs, Request, Store
 
@@ -52,6 +53,7 @@ class JobCreation:
         defaults: JobDefaults,
         max_batch: int,
         namespace: str,
+        vault: Vault | None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -62,13 +64,14 @@ class JobCreation:
         self._defaults = defaults
         self._max_batch = max_batch
         self._namespace = namespace
+        self._vault = vault
 
     async def create(self, data: object, key: str | None) -> Saved:
         """Store a new job; see ``JobService.create``."""
         keyed = Keyed.of(self._namespace, "jobs.create", key, data)
         now = self._now()
         try:
-            new = self._new(data, now)
+            new = await self._new(data, now)
         except InvalidInput as error:
             return Saved(
                 view=(await self._replay_or(keyed, error))[0], created=False, replayed=True
@@ -108,7 +111,10 @@ class JobCreation:
         for start in range(0, len(items), BATCH_SLICE):
             for index in range(start, min(start + BATCH_SLICE, len(items))):
                 try:
-                    fresh.append(reader.read(items[index]))
+                    one = reader.read(items[index])
+                    if self._may_use_secrets(one.new):
+                        await self._require_secrets(one.new)
+                    fresh.append(one)
                 except InvalidInput as error:
                     problems.extend(error.under(f"jobs.{index}").problems)
             if len(problems) >= MAX_PROBLEMS:
@@ -127,6 +133,7 @@ class JobCreation:
         new = lifecycle.created(
             definition, job_id=self._new_id(), namespace=self._namespace, now=now
         )
+        await self._require_secrets(new)
         try:
             await self._keep([new], None, now)
         except InvalidInput:
@@ -152,11 +159,21 @@ class JobCreation:
             )
         return items
 
-    def _new(self, data: object, now: Millis) -> NewJob:
+    async def _new(self, data: object, now: Millis) -> NewJob:
         definition = read_definition(data, defaults=self._defaults, now=now)
-        return lifecycle.created(
+        new = lifecycle.created(
             definition, job_id=self._new_id(), namespace=self._namespace, now=now
         )
+        await self._require_secrets(new)
+        return new
+
+    def _may_use_secrets(self, new: NewJob) -> bool:
+        """Whether it takes a closer look: a definition that is written tells at a glance."""
+        return self._vault is not None and (new.written is None or "secret" in new.written)
+
+    async def _require_secrets(self, new: NewJob) -> None:
+        if self._vault is not None:
+            await self._vault.require(self._namespace, new.job.spec.target)
 
     async def _keep(
         self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis

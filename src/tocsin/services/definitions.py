@@ -160,7 +160,10 @@ def merge_patch(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-_HTTP_FIELDS = ("method", "headers", "body", "body_text", "body_base64", "timeout", "redirects")
+_HTTP_FIELDS = (
+    *("method", "headers", "body", "body_text", "body_base64"),
+    *("timeout", "redirects", "auth", "signing"),
+)
 _ALTERNATIVES: tuple[tuple[str, tuple[dict[str, tuple[str, ...]], ...]], ...] = (
     ("schedule", ({"cron": (), "every": ("anchor",), "at": ()},)),
     (

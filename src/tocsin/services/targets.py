@@ -13,10 +13,19 @@ import orjson
 
 from tocsin.domain.errors import FieldProblem
 from tocsin.domain.instant import DAY, Millis
-from tocsin.domain.job import BodyKind, HttpTarget, Json, LogTarget, Target
+from tocsin.domain.job import (
+    BasicAuth,
+    BearerAuth,
+    BodyKind,
+    HttpTarget,
+    Json,
+    LogTarget,
+    Target,
+    TargetAuth,
+)
 from tocsin.domain.placeholder import JsonTemplate, Template
 from tocsin.services.durations import read_duration
-from tocsin.services.shapes import MAX_BODY, MAX_DEPTH, TargetIn
+from tocsin.services.shapes import MAX_BODY, MAX_DEPTH, AuthIn, TargetIn
 
 Problems = list[FieldProblem]
 
@@ -43,7 +52,10 @@ _FRAMING = frozenset(
 _OWN = frozenset({"idempotency-key", "traceparent"})
 _OWN_PREFIXES = ("webhook-", "tocsin-")
 
-_HTTP_ONLY = ("method", "headers", "body", "body_text", "body_base64", "timeout", "redirects")
+_HTTP_ONLY = (
+    *("method", "headers", "body", "body_text", "body_base64"),
+    *("timeout", "redirects", "auth", "signing"),
+)
 _BODIES = (
     ("body", BodyKind.JSON),
     ("body_text", BodyKind.TEXT),
@@ -71,7 +83,8 @@ def read_target(
             if given.get(name) is not None:
                 problems.append(_problem(name, "does not go with log", "conflict"))
         try:
-            Template.parse(log)
+            if Template.parse(log).secrets:
+                problems.append(_problem("log", "would write a secret into the log", "placeholder"))
         except ValueError as error:
             problems.append(_problem("log", str(error), "placeholder"))
         return LogTarget(text=log) if len(problems) == before else None
@@ -81,6 +94,8 @@ def read_target(
     headers = data.get("headers")
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
+    auth = _read_auth(data.get("auth"), pairs, problems)
+    signing = data.get("signing")
     limit = data.get("timeout")
     method = (data.get("method") or "POST").upper()
     if method == "CONNECT":
@@ -97,7 +112,68 @@ def read_target(
         body=body,
         timeout=timeout,
         redirects=data.get("redirects") or 0,
+        auth=auth,
+        signing=None if signing is None else signing["secret"],
     )
+
+
+_AUTH_FIELDS = {"basic": ("username", "password"), "bearer": ("token",)}
+
+
+def _read_auth(
+    data: AuthIn | None, headers: Sequence[tuple[str, str]], problems: Problems
+) -> TargetAuth | None:
+    if data is None:
+        return None
+    if any(name.lower() == "authorization" for name, _ in headers):
+        problems.append(
+            _problem("auth", "does not go with an Authorization header of its own", "conflict")
+        )
+    given: Mapping[str, object] = data
+    fields = _AUTH_FIELDS[data["type"]]
+    texts: dict[str, str] = {}
+    for name in sorted({name for group in _AUTH_FIELDS.values() for name in group}):
+        value = given.get(name)
+        if name not in fields:
+            if value is not None:
+                message = f"does not go with the type {data['type']}"
+                problems.append(_problem(f"auth.{name}", message, "conflict"))
+        elif value is None:
+            problems.append(_problem(f"auth.{name}", "is required", "required"))
+        else:
+            texts[name] = str(value)
+            _check_credential(name, str(value), problems)
+    if len(texts) < len(fields):
+        return None
+    if data["type"] == "basic":
+        return BasicAuth(username=texts["username"], password=texts["password"])
+    return BearerAuth(token=texts["token"])
+
+
+def _check_credential(name: str, text: str, problems: Problems) -> None:
+    try:
+        template = Template.parse(text)
+    except ValueError as error:
+        problems.append(_problem(f"auth.{name}", str(error), "placeholder"))
+        return
+    if _BAD_VALUE.search(text):
+        problems.append(
+            _problem(f"auth.{name}", "holds a line break or control character", "invalid")
+        )
+    elif name == "username":
+        if ":" in text:
+            problems.append(
+                _problem("auth.username", "holds a colon, which would end it (RFC 7617)", "invalid")
+            )
+    elif not template.secrets:
+        problems.append(
+            _problem(
+                f"auth.{name}",
+                "would be readable by whoever may see the job; keep it as a secret "
+                "(`tocsin secrets set NAME`) and write {{ secret.NAME }}",
+                "plain_secret",
+            )
+        )
 
 
 def check_json_body(body: Json, field: str, problems: Problems) -> bytes | None:

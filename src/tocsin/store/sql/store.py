@@ -29,6 +29,7 @@ from tocsin.store.port import (
     Request,
     Rescuer,
     Stats,
+    StoredSecret,
     Usage,
     Voider,
 )
@@ -59,6 +60,13 @@ from tocsin.store.sql.ownership import (
 )
 from tocsin.store.sql.record import record
 from tocsin.store.sql.requests import find_request
+from tocsin.store.sql.secrets import (
+    delete_secret,
+    list_secrets,
+    put_secret,
+    secret_uses,
+    secrets_mark,
+)
 from tocsin.store.sql.sets import create_sets
 from tocsin.store.sql.statements import Statements
 from tocsin.store.sql.stats import stats
@@ -235,6 +243,28 @@ class SqlStore:
     async def usage(self) -> Usage:
         """What the store holds of definitions."""
         return await self._db.read(usage)
+
+    # --- secrets
+
+    async def secrets_mark(self) -> str:
+        """A text that changes whenever a secret does."""
+        return await self._db.read(secrets_mark)
+
+    async def list_secrets(self) -> Sequence[StoredSecret]:
+        """All secrets."""
+        return await self._db.read(list_secrets)
+
+    async def put_secret(self, secret: StoredSecret, *, if_version: int | None) -> bool:
+        """Store a secret, on condition that the stored one has this version."""
+        return await self._db.write(lambda conn: put_secret(conn, secret, if_version=if_version))
+
+    async def delete_secret(self, namespace: str, name: str) -> bool:
+        """Delete a secret."""
+        return await self._db.write(lambda conn: delete_secret(conn, namespace, name))
+
+    async def secret_uses(self, namespace: str) -> dict[str, int]:
+        """How many jobs use each secret."""
+        return await self._db.read(lambda conn: secret_uses(conn, namespace))
 
     # --- executions
 
