@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tocsin.cli import config, executions, jobs, migrate, nodes, serve, status, version
+from tocsin.cli import config, executions, jobs, migrate, nodes, secrets, serve, status, version
 from tocsin.cli.failure import CommandFailed, ExitCode
 
 EPILOG = (
@@ -75,6 +75,8 @@ app.add_typer(config.app, name="config", rich_help_panel=_NODE)
 app.command("version", rich_help_panel=_NODE)(version.version)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=_CLIENT)
 app.add_typer(executions.app, name="executions", rich_help_panel=_CLIENT)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=_CLIENT)
+app.add_typer(secrets.signing_app, name="signing", rich_help_panel=_CLIENT)
 app.add_typer(nodes.app, name="nodes", rich_help_panel=_CLIENT)
 app.command("status", rich_help_panel=_CLIENT)(status.status)
 

@@ -1,7 +1,7 @@
 """Signing calls as Standard Webhooks says (https://www.standardwebhooks.com)."""
 
 import hmac
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,18 +18,22 @@ _NEVER: Millis = 2**63
 class Signer:
     """Signs with every key that counts now, so that receivers can change over in between."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_begun",)
 
     def __init__(self, values: Sequence[str]) -> None:
         """``values`` are written ``whsec_…``; raises ``ValueError`` for others."""
-        self._keys = [signing_key(value) for value in values]
+        # Each is begun with its key, which takes half of the time, and copied for each call.
+        self._begun = [hmac.new(signing_key(value), digestmod="sha256") for value in values]
 
     def sign(self, execution_id: str, timestamp: int, body: bytes) -> str:
         """The value of the header; ``timestamp`` is that of ``webhook-timestamp``, in seconds."""
         content = f"{execution_id}.{timestamp}.".encode() + body
-        return " ".join(
-            "v1," + b64encode(hmac.digest(key, content, "sha256")).decode() for key in self._keys
-        )
+        signatures = []
+        for begun in self._begun:
+            code = begun.copy()
+            code.update(content)
+            signatures.append(f"v1,{b2a_base64(code.digest(), newline=False).decode()}")
+        return " ".join(signatures)
 
 
 class CannotSign(Exception):
