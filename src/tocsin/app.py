@@ -24,6 +24,7 @@ from tocsin import databases
 from tocsin.api.app import create_api
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.rates import Rates, read_rate
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import EgressGuard, HttpClient
 from tocsin.demo import demo_jobs
@@ -286,6 +287,7 @@ class _Node:
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
+        self._rates = Rates(redis=settings.redis)
         api = create_api(
             ApiContext(
                 jobs=self._jobs,
@@ -309,6 +311,8 @@ class _Node:
                 version=version,
                 body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
                 sibling_metrics=None if self._siblings is None else self._siblings.metrics,
+                rates=self._rates,
+                rate=read_rate(settings.rate_limit),
                 demo=settings.demo,
             )
         )
@@ -366,6 +370,7 @@ class _Node:
         await serving
         await self._client.close()
         upkeep.cancel()
+        await self._rates.close()
         if self._relay is not None:
             await self._relay.stop()
         if self._notices is not None:

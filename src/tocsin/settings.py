@@ -56,6 +56,26 @@ def _ports(text: str) -> str:
     return text
 
 
+def _rate(text: str) -> str:
+    from limits import parse
+
+    if text.strip().lower() == "off":
+        return text
+    try:
+        rate = parse(text)
+    except ValueError:
+        rate = None
+    if rate is None or rate.amount < 1:
+        raise ValueError("is not a rate such as 100/minute, or off")
+    return text
+
+
+def _redis(text: str | None) -> str | None:
+    if text is not None and not text.startswith(("redis://", "rediss://")):
+        raise ValueError("is not a URL such as redis://HOST:6379/0 or rediss://HOST:6379/0")
+    return text
+
+
 class Settings(BaseSettings):
     """The settings of one process."""
 
@@ -76,6 +96,12 @@ class Settings(BaseSettings):
         ge=0,
         le=3_600_000,
         description="How long a start waits for a PostgreSQL server that does not answer.",
+    )
+    redis: Annotated[str | None, AfterValidator(_redis)] = Field(
+        None,
+        description="A Redis that nodes share rate limits and events through: "
+        "`redis://:PASSWORD@HOST:6379/0`, with TLS `rediss://…`. Without it, and while it is away, "
+        "each node counts by itself, and events travel through the database.",
     )
     notify: bool = Field(
         True,
@@ -245,6 +271,12 @@ class Settings(BaseSettings):
     )
     max_batch: int = Field(10_000, ge=1, le=100_000, description="Jobs in one batch, at most.")
 
+    rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
+        "100/minute",
+        description="Writes to the API that one key, or one address without a key, may make, such "
+        "as `100/minute`; reads may be twenty times as many. `off`: no limit.",
+    )
+
     # --- History
     retention: Duration = Field(
         30 * 86_400_000, ge=60_000, description="How long ended executions are kept."
@@ -279,10 +311,6 @@ class Settings(BaseSettings):
     log_file_count: int = Field(5, ge=0, le=1_000, description="Rotated log files that are kept.")
 
     # --- Later
-    rate_limit: str = Field(
-        "off",
-        description="Writes per key and address. Accepted; means something once there are keys.",
-    )
     bootstrap_key: str | None = Field(
         None,
         repr=False,

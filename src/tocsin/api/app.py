@@ -18,6 +18,7 @@ from tocsin.api.routes import (
     system,
 )
 from tocsin.api.routing import Route
+from tocsin.api.throttle import Throttle
 
 _DESCRIPTION = """Tocsin calls HTTP endpoints on time, and keeps what happened.
 
@@ -47,7 +48,9 @@ def create_api(context: ApiContext) -> FastAPI:
         ],
     )
     app.router.route_class = Route
-    app.add_middleware(RequestLog)
+    if context.rates is not None and context.rate is not None:
+        app.add_middleware(Throttle, rates=context.rates, writes=context.rate)
+    app.add_middleware(RequestLog)  # the last one added is the outermost
     problems.install(app, context.metrics.rejected)
     jobs.add_routes(app, context)
     schedules.add_routes(app, context)

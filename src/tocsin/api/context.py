@@ -4,7 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from limits import RateLimitItem
+
 from tocsin.api.eventlog import EventLog
+from tocsin.api.rates import Rates
 from tocsin.domain.instant import Millis
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
@@ -54,5 +57,9 @@ class ApiContext:
     body_limits: BodyLimits = BodyLimits()
     sibling_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None
     """Asks the other processes behind this address, where there are several."""
+    rates: Rates | None = None
+    """Counts requests; ``None``: nobody is held to a limit."""
+    rate: RateLimitItem | None = None
+    """The limit of writes; ``None`` likewise."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

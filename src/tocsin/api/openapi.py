@@ -52,6 +52,7 @@ _PROBLEMS = {
     413: "The body is too large",
     415: "The body is of an unknown kind",
     422: "The request is not valid; `errors` names each offending field",
+    429: "Too many requests; `Retry-After` says when to try again",
     503: "The store does not answer; try again",
     507: "A limit is reached, or the disk is full",
 }
@@ -117,7 +118,7 @@ def answers(
             found[code]["content"] = {"application/json": content}
         if headers:
             found[code]["headers"] = dict(headers)
-    for code in sorted({*problems, 422, 503} - {status}):
+    for code in sorted({*problems, 422, 429, 503} - {status}):
         found[code] = {
             "description": _PROBLEMS[code],
             "content": {MEDIA_TYPE: {"schema": ref("Problem")}},

@@ -47,6 +47,7 @@ TITLES = {
     "no_master_key": "The server keeps no secrets",
     "not_final": "The execution has not ended",
     "not_found": "There is no such thing",
+    "rate_limited": "Too many requests",
     "secret_in_use": "Jobs use the secret",
     "secret_unreadable": "The secret cannot be decrypted",
     "store_corrupt": "The database is damaged",
