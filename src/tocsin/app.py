@@ -42,6 +42,7 @@ from tocsin.processes.launch import child_command
 from tocsin.processes.role import Line, Role, take_role
 from tocsin.processes.siblings import Siblings
 from tocsin.processes.supervisor import SUPPORTED, Supervisor
+from tocsin.server_tls import ServerTls
 from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
@@ -119,7 +120,7 @@ async def _supervise(settings: Settings) -> int:
     listener = _listen(settings.host, settings.port)
     with contextlib.closing(listener):
         await _when_up(settings, lambda: asyncio.to_thread(databases.migrate, settings.database))
-        log.info("supervising", url=_url_of(listener), processes=settings.processes)
+        log.info("supervising", url=_url_of(listener, settings), processes=settings.processes)
         return await Supervisor(
             count=settings.processes,
             launch=lambda number: child_command(_settings_of_child(settings, number)),
@@ -135,7 +136,7 @@ async def _serve(settings: Settings, role: Role | None) -> None:
     else:
         listener = socket.socket(fileno=role.listener)
     with contextlib.closing(listener):
-        url = _url_of(listener)
+        url = _url_of(listener, settings)
         store = await _open_store(settings, migrate=role is None)
         try:
             # A file that cannot be written to is better refused now than at the first fire; a
@@ -288,6 +289,11 @@ class _Node:
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
         self._rates = Rates(redis=settings.redis)
+        self._tls = (
+            None
+            if settings.tls_cert is None or settings.tls_key is None
+            else ServerTls(settings.tls_cert, settings.tls_key)
+        )
         api = create_api(
             ApiContext(
                 jobs=self._jobs,
@@ -313,12 +319,15 @@ class _Node:
                 sibling_metrics=None if self._siblings is None else self._siblings.metrics,
                 rates=self._rates,
                 rate=read_rate(settings.rate_limit),
+                tls=self._tls is not None,
                 demo=settings.demo,
             )
         )
+        tls = self._tls
         self._server = _Server(
             uvicorn.Config(
                 api,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -338,7 +347,9 @@ class _Node:
             await self._secrets.ensure_signing("default")
         except StoreError as error:  # a full disk, say: calls are not signed until it is made
             log.warning("signing.no_key", error=str(error), remedy="`tocsin signing show` makes it")
-        upkeep = asyncio.create_task(self._vault.run(), name="vault")
+        upkeep = [asyncio.create_task(self._vault.run(), name="vault")]
+        if self._tls is not None:
+            upkeep.append(asyncio.create_task(self._tls.run(), name="tls"))
         if self._settings.demo and (self._role is None or self._role.first):
             await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
@@ -369,7 +380,8 @@ class _Node:
         stopping.cancel()
         await serving
         await self._client.close()
-        upkeep.cancel()
+        for task in upkeep:
+            task.cancel()
         await self._rates.close()
         if self._relay is not None:
             await self._relay.stop()
@@ -479,9 +491,10 @@ def _job_defaults(settings: Settings, egress: EgressRules) -> JobDefaults:
     )
 
 
-def _url_of(listener: socket.socket) -> str:
+def _url_of(listener: socket.socket, settings: Settings) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

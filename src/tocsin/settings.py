@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     # --- Server
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    tls_cert: str | None = Field(
+        None,
+        description="Certificate chain of the API, as PEM: it is then served by HTTPS only. Read "
+        "again when the file changes.",
+    )
+    tls_key: str | None = Field(None, description="The private key of that certificate, as PEM.")
     database: str = Field(
         "sqlite:///tocsin.db",
         description="Where everything is kept: `sqlite:///FILE` (four slashes: absolute path), or "
@@ -330,4 +336,6 @@ class Settings(BaseSettings):
             )
         if self.max_in_flight > self.max_held:
             raise ValueError("max_in_flight must not exceed max_held")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; give both or none")
         return self

@@ -50,7 +50,7 @@ def create_api(context: ApiContext) -> FastAPI:
     app.router.route_class = Route
     if context.rates is not None and context.rate is not None:
         app.add_middleware(Throttle, rates=context.rates, writes=context.rate)
-    app.add_middleware(RequestLog)  # the last one added is the outermost
+    app.add_middleware(RequestLog, hsts=context.tls)  # the last one added is the outermost
     problems.install(app, context.metrics.rejected)
     jobs.add_routes(app, context)
     schedules.add_routes(app, context)

@@ -61,5 +61,7 @@ class ApiContext:
     """Counts requests; ``None``: nobody is held to a limit."""
     rate: RateLimitItem | None = None
     """The limit of writes; ``None`` likewise."""
+    tls: bool = False
+    """Whether the API is served by HTTPS only, so that browsers may be told to insist on it."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

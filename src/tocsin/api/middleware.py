@@ -12,6 +12,9 @@ from tocsin.api.problems import internal
 
 log = structlog.stdlib.get_logger("tocsin.api")
 
+HSTS = b"max-age=31536000"
+"""For a year, and this host only: whose name others share, we do not know."""
+
 _ID = re.compile(rb"[\x21-\x7e]{1,100}")
 
 
@@ -21,8 +24,12 @@ class RequestLog:
     An error that nobody answered is logged and answered here, as a 500 that tells nothing.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, hsts: bool = False) -> None:
+        """With ``hsts`` browsers are told to come by HTTPS only (RFC 6797)."""
         self._app = app
+        self._headers = [(b"x-content-type-options", b"nosniff")]
+        if hsts:
+            self._headers.append((b"strict-transport-security", HSTS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -40,7 +47,7 @@ class RequestLog:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
+                    *self._headers,
                 ]
             await send(message)
 
