@@ -35,9 +35,10 @@ from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
-from tocsin.engine.relay import Relay
+from tocsin.engine.relay import Relay, Transport
 from tocsin.engine.timekeeper import clock_for
 from tocsin.master_key import make_sealer
+from tocsin.news import RedisNews
 from tocsin.processes.launch import child_command
 from tocsin.processes.role import Line, Role, take_role
 from tocsin.processes.siblings import Siblings
@@ -272,6 +273,7 @@ class _Node:
             self._bus, incarnation=uuid.uuid4().hex[:8], capacity=settings.events_kept
         )
         self._notices = databases.make_notices(settings.database) if settings.notify else None
+        self._news: RedisNews | None = None
         self._relay = self._make_relay()
         limits = Limits(max_jobs=settings.max_jobs, max_bytes=settings.max_definition_bytes)
         new_job_id = Uuid7(clock.now)
@@ -362,8 +364,9 @@ class _Node:
             )
         if self._relay is not None:
             await self._relay.start()
-        if self._notices is not None:
-            await self._notices.start()
+        for way in (self._notices, self._news):
+            if way is not None:
+                await way.start()
         await self._engine.start()
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -385,8 +388,9 @@ class _Node:
         await self._rates.close()
         if self._relay is not None:
             await self._relay.stop()
-        if self._notices is not None:
-            await self._notices.stop()
+        for way in (self._notices, self._news):
+            if way is not None:
+                await way.stop()
         if self._siblings is not None:
             self._siblings.close(orphaned=self._orphaned)
         log.info("stopped")
@@ -396,9 +400,15 @@ class _Node:
 
         A database server carries the news to all hosts, and so to the processes of this one too.
         """
-        transport = self._notices or self._siblings
+        transport: Transport | None = self._notices or self._siblings
         if transport is None or not self._settings.notify:
             return None
+        if self._settings.redis is not None:
+            transport = self._news = RedisNews(
+                self._settings.redis,
+                channel=f"tocsin:news:{urlsplit(self._settings.database).path}",
+                fallback=transport,
+            )
         relay = Relay(
             bus=self._bus,
             transport=transport,
@@ -409,6 +419,8 @@ class _Node:
         self._events.on_reader = relay.want
         if self._notices is not None:
             self._notices.receive, self._notices.missed = relay.receive, relay.missed
+        if self._news is not None:
+            self._news.receive, self._news.missed = relay.receive, relay.missed
         return relay
 
     def _stop(self, number: signal.Signals) -> None:

@@ -1,5 +1,5 @@
 """Real processes for attacks."""
 
-from tests.chaos.conftest import NodeFactory, node, receiver
+from tests.chaos.conftest import NodeFactory, cluster, node, postgres, receiver
 
-__all__ = ["NodeFactory", "node", "receiver"]
+__all__ = ["NodeFactory", "cluster", "node", "postgres", "receiver"]

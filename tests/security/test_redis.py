@@ -1,0 +1,85 @@
+"""Two nodes on PostgreSQL with a real Redis, which dies in between."""
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.chaos.conftest import ClusterFactory
+from tests.support.process import Receiver, wait_until
+from tests.support.redis import RedisServer
+
+KEY = base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture(params=["plain", "tls"])
+def redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    if request.param == "plain":
+        made = RedisServer(password="geheim")
+    else:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        files = tmp_path / "redis.pem", tmp_path / "redis.key", tmp_path / "authority.pem"
+        certificate.cert_chain_pems[0].write_to_path(files[0])
+        certificate.private_key_pem.write_to_path(files[1])
+        authority.cert_pem.write_to_path(files[2])
+        made = RedisServer(tls=files)
+    yield made.start()
+    made.close()
+
+
+def test_limits_and_events_are_shared_and_its_death_stops_no_fire(
+    cluster: ClusterFactory, receiver: Receiver, redis: RedisServer
+) -> None:
+    env = {"TOCSIN_REDIS": redis.url, "TOCSIN_RATE_LIMIT": "6/minute", "TOCSIN_SECRET_KEY": KEY}
+    them = cluster(env=env)
+    one, two = them.add(), them.add()
+
+    # Writes to either node count against one limit.
+    every = {
+        "name": "tick",
+        "schedule": {"every": "1s"},
+        "target": {"url": receiver.url("/ok")},
+    }
+    found = [
+        node.client.put(f"/api/v1/jobs/tick-{n}", json={**every, "name": f"tick-{n}"}).status_code
+        for n in range(4)
+        for node in (one, two)
+    ]
+    assert found.count(429) == 2, found
+    assert found[-2:] == [429, 429]
+
+    # Events of one node are told by the other, by way of Redis.
+    assert int(redis.client().execute_command("PUBSUB", "NUMSUB", *_channels(redis))[1]) == 2
+    with one.client.stream("GET", "/api/v1/events", timeout=60) as events:
+        names = set()
+        for line in events.iter_lines():
+            names |= {name for name in (one.name, two.name) if f'"node":"{name}"' in line}
+            if len(names) == 2:
+                break
+
+    # It dies: fires go on, limits are those of each node.
+    redis.kill()
+    before = receiver.count()
+    receiver.wait_for(before + 6)
+    statuses = [
+        one.client.put(f"/api/v1/jobs/more-{n}", json={**every, "name": f"more-{n}"}).status_code
+        for n in range(7)
+    ]
+    assert statuses == [201] * 6 + [429]
+    wait_until(lambda: any(one.events("redis.lost")), "the log says that it is lost")
+    assert "geheim" not in one.whole_log()
+
+    redis.start()
+    wait_until(lambda: any(one.events("redis.back")), "the log says that it is back")
+    before = receiver.count()
+    receiver.wait_for(before + 3)
+
+
+def _channels(redis: RedisServer) -> list[str]:
+    channels = redis.client().execute_command("PUBSUB", "CHANNELS", "tocsin:news:*")
+    assert len(channels) == 1
+    return [channels[0].decode()]
