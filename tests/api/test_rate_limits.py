@@ -1,15 +1,19 @@
 """Whoever asks too often is told so, and when to come back."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Scope
 
 from tests.api.harness import JOB, JOBS, make_api
 from tests.support.memory_store import MemoryStore
 from tests.support.redis import RedisServer
 from tocsin.api.app import create_api
 from tocsin.api.rates import Rates, read_rate
+from tocsin.api.throttle import Known
 
 RATE = read_rate("5/minute")
 
@@ -17,11 +21,9 @@ RATE = read_rate("5/minute")
 class Door:
     """The API behind a limit of five writes a minute."""
 
-    def __init__(self, rates: Rates) -> None:
-        from dataclasses import replace
-
+    def __init__(self, rates: Rates, **more: Any) -> None:
         context = make_api(MemoryStore(), demo=True).context
-        self.app = create_api(replace(context, rates=rates, rate=RATE))
+        self.app = create_api(replace(context, rates=rates, rate=RATE, **more))
 
     async def ask(
         self,
@@ -91,6 +93,20 @@ async def test_keys_are_counted_apart(door: Door, header: str) -> None:
 async def test_keys_that_are_made_up_gain_nothing(door: Door) -> None:
     found = [(await door.ask(x_api_key=f"made-up-{n}")).status_code for n in range(51)]
     assert found == [201] * 50 + [429]
+
+
+async def test_a_key_may_have_a_limit_of_its_own(door: Door) -> None:
+    async def identify(scope: Scope) -> Known | None:
+        key = dict(scope["headers"]).get(b"x-api-key")
+        known = {b"busy": read_rate("8/minute"), b"free": read_rate("off")}
+        return Known(id=key.decode(), rate=known[key]) if key in known else None
+
+    rates = Rates()
+    door = Door(rates, identify=identify)
+    assert await door.statuses(9, x_api_key="busy") == [201] * 8 + [429]
+    assert await door.statuses(12, x_api_key="free") == [201] * 12
+    assert await door.statuses(6, x_api_key="other") == [201] * 5 + [429]
+    await rates.close()
 
 
 async def test_reads_have_a_limit_of_their_own(door: Door) -> None:

@@ -49,7 +49,9 @@ def create_api(context: ApiContext) -> FastAPI:
     )
     app.router.route_class = Route
     if context.rates is not None and context.rate is not None:
-        app.add_middleware(Throttle, rates=context.rates, writes=context.rate)
+        app.add_middleware(
+            Throttle, rates=context.rates, writes=context.rate, identify=context.identify
+        )
     app.add_middleware(RequestLog, hsts=context.tls)  # the last one added is the outermost
     problems.install(app, context.metrics.rejected)
     jobs.add_routes(app, context)

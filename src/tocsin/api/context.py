@@ -8,6 +8,7 @@ from limits import RateLimitItem
 
 from tocsin.api.eventlog import EventLog
 from tocsin.api.rates import Rates
+from tocsin.api.throttle import Identify
 from tocsin.domain.instant import Millis
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
@@ -61,6 +62,8 @@ class ApiContext:
     """Counts requests; ``None``: nobody is held to a limit."""
     rate: RateLimitItem | None = None
     """The limit of writes; ``None`` likewise."""
+    identify: Identify | None = None
+    """Knows keys that have a limit of their own."""
     tls: bool = False
     """Whether the API is served by HTTPS only, so that browsers may be told to insist on it."""
     demo: bool = False

@@ -24,6 +24,9 @@ REDIS_PAUSE = 5.0
 READS = 20
 """How many times as often somebody may read as write."""
 
+PARTS = 64
+"""Into how many storages those who ask are spread."""
+
 ADDRESS = 10
 """How many times as many requests with keys may come from one address as with one key."""
 
@@ -68,7 +71,8 @@ class Rates:
 
     def __init__(self, *, redis: str | None = None, prefix: str = "tocsin") -> None:
         """``redis`` is a URL: ``redis://…`` or, with TLS, ``rediss://…``."""
-        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
+        # With each hit a storage looks through all that it holds for what has expired.
+        self._local = [SlidingWindowCounterRateLimiter(MemoryStorage()) for _ in range(PARTS)]
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._pool: ConnectionPool | None = None
         self._alone_until = 0.0
@@ -106,7 +110,7 @@ class Rates:
                     log.info("redis.back", what="rate limits")
                 self._lost = False
                 return verdict
-        return await _hit(self._local, rate, who)
+        return await _hit(self._local[hash(who) % PARTS], rate, who)
 
     async def close(self) -> None:
         """Let go of the connections to Redis."""

@@ -2,7 +2,9 @@
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from limits import RateLimitItem
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +21,20 @@ _NETWORK_6 = 64
 """Bits of an IPv6 address that count: whoever has one has all that begin alike."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """Who a key belongs to, as authentication found out."""
+
+    id: str
+    rate: RateLimitItem | None
+    """A limit of its own, ``None`` for none at all."""
+
+
+Identify: TypeAlias = Callable[[Scope], Awaitable[Known | None]]
+"""Who makes a request; ``None`` where it has no key that is known, or none with a limit of its own.
+Must be cheap: it is asked before anything is refused."""
+
+
 class Throttle:
     """Counts each request against the limits of its key and of its address.
 
@@ -28,8 +44,16 @@ class Throttle:
     each process counts by itself.
     """
 
-    def __init__(self, app: ASGIApp, *, rates: Rates, writes: RateLimitItem) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rates: Rates,
+        writes: RateLimitItem,
+        identify: Identify | None = None,
+    ) -> None:
         self._app = app
+        self._identify = identify
         self._rates = rates
         self._writes = writes
         self._reads = times(writes, READS)
@@ -41,6 +65,9 @@ class Throttle:
             return
         reads = scope["method"] in _READS or scope["path"] in _READING_POSTS
         verdict = await self._judge(scope, reads=reads)
+        if verdict is None:
+            await self._app(scope, receive, send)
+            return
         fields = _fields("reads" if reads else "writes", verdict)
         if not verdict.allowed:
             answer = problem(
@@ -63,7 +90,16 @@ class Throttle:
 
         await self._app(scope, receive, send_with_fields)
 
-    async def _judge(self, scope: Scope, *, reads: bool) -> Verdict:
+    async def _judge(self, scope: Scope, *, reads: bool) -> Verdict | None:
+        """The verdict; ``None`` where nothing is counted."""
+        known = None if self._identify is None else await self._identify(scope)
+        if known is not None:
+            if known.rate is None:
+                return None
+            own = times(known.rate, READS) if reads else known.rate
+            return await self._rates.hit(
+                own, f"{'r' if reads else 'w'}:i:{known.id}", shared=not reads
+            )
         rate = self._reads if reads else self._writes
         kind = "r" if reads else "w"
         key, address = _key_of(scope), _address_of(scope)
