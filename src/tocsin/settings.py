@@ -7,6 +7,7 @@ and ``cli`` read this module; everything else is handed the values that it needs
 
 import platform
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -71,7 +72,14 @@ def _rate(text: str) -> str:
 
 
 def _redis(text: str | None) -> str | None:
-    if text is not None and not text.startswith(("redis://", "rediss://")):
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
         raise ValueError("is not a URL such as redis://HOST:6379/0 or rediss://HOST:6379/0")
     return text
 

@@ -160,6 +160,34 @@ async def test_a_rule_that_changed_holds_on_pooled_connections() -> None:
         assert len(server.seen) == 1
 
 
+async def test_a_call_that_is_begun_without_a_task_asks_the_guard_too() -> None:
+    class Changing:
+        rules = NEIGHBOUR
+
+        def check(self, host: str, port: int, address: str) -> str | None:
+            return self.rules.why_forbidden(host, port, address)
+
+    guard = Changing()
+    async with (
+        serving(holding(OK, OK), host="127.0.0.2") as server,
+        calling(guard=guard) as client,
+    ):
+        answered(await client.call(request(server.url())))
+        guard.rules = DEFAULT
+        begun = client.start(
+            client.head("POST", server.url(), []),
+            b"",
+            b"",
+            timeout=5.0,
+            max_body=1,
+            excerpt=1,
+            may_send=lambda: True,
+            ended=lambda _: pytest.fail("it was called"),
+        )
+        assert begun is None
+        assert len(server.seen) == 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -42,7 +42,6 @@ class CompiledTarget:
 
     def __init__(self, target: HttpTarget) -> None:
         self.target = target
-        self.credentials = Credentials.of(target)
         self._url = _compiled(target.url)
         self._headers = [(name, _compiled(value)) for name, value in target.headers]
         self._content_type = any(name.lower() == "content-type" for name, _ in target.headers)
@@ -68,6 +67,8 @@ class CompiledTarget:
             or any(isinstance(value, Template) for _, value in self._headers)
         )
         """Whether there is anything to fill in."""
+        secret = self.templated or target.auth is not None
+        self.credentials = Credentials.of(target) if secret else None
 
     def url(self, values: Mapping[str, str]) -> str:
         """The URL to call."""
