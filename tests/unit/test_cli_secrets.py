@@ -91,3 +91,40 @@ def test_but_not_for_long(
     api.on("GET", "/secrets", refused)
     assert api.tocsin("secrets", "list") == 1
     assert "3600" in capsys.readouterr().err
+
+
+JOB = {"name": "x", "schedule": {"every": "1h"}, "target": {}, "next_fire_at": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (
+            ("--bearer", "TOKEN"),
+            {"auth": {"type": "bearer", "token": "{{ secret.TOKEN }}"}},
+        ),
+        (
+            ("--basic", "a:b:PASS", "--sign-with", "HOOK"),
+            {
+                "auth": {"type": "basic", "username": "a:b", "password": "{{ secret.PASS }}"},
+                "signing": {"secret": "HOOK"},
+            },
+        ),
+    ],
+)
+def test_a_job_is_given_credentials_by_the_names_of_secrets(
+    api: FakeApi, words: tuple[str, ...], target: dict[str, object]
+) -> None:
+    answered = {**JOB, "target": {"url": "https://x/", **target}}
+    api.on("POST", "/jobs", answered, status=201)
+    api.on("GET", "/jobs/x", answered)
+    assert api.tocsin("jobs", "create", "--every", "1h", "--url", "https://x/", *words) == 0
+    assert api.asked[0].body["target"] == {"url": "https://x/", **target}
+
+
+@pytest.mark.parametrize(
+    "words", [("--basic", "nobody"), ("--basic", "a:"), ("--basic", "a:B", "--bearer", "C")]
+)
+def test_credentials_that_cannot_be_are_refused(api: FakeApi, words: tuple[str, ...]) -> None:
+    assert api.tocsin("jobs", "create", "--every", "1h", "--url", "https://x/", *words) == 2
+    assert api.asked == []
