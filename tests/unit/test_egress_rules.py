@@ -180,6 +180,30 @@ def test_rules_that_cannot_be_read_are_refused(given: dict[str, str], words: str
         EgressRules.read(**given)
 
 
+# --- through a proxy, which resolves the names
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "0x7f.1", "2130706433", "::1", "localhost", "a.localhost.", "127.1"]
+)
+def test_what_a_proxy_is_asked_for_is_looked_at_by_its_spelling(host: str) -> None:
+    assert EgressRules().why_forbidden(host, 80, "") is not None
+    assert EgressGuard(EgressRules()).check(host, 80, "") is not None
+
+
+def test_names_that_a_proxy_resolves_are_held_to_the_lists() -> None:
+    assert allowed(EgressRules(), "example.com", 443, "")
+    assert allowed(EgressRules(), "8.8.8.8", 443, "")
+    assert not allowed(EgressRules.read(deny="*.bad.example"), "x.bad.example", 443, "")
+    only = EgressRules.read(allow="api.example.com,hooks.internal:8080", deny="*", ports="443")
+    assert allowed(only, "api.example.com", 443, "")
+    assert not allowed(only, "api.example.com", 80, "")
+    assert allowed(only, "hooks.internal", 8080, "")
+    assert not allowed(only, "hooks.internal", 8081, "")
+    assert not allowed(only, "example.com", 443, "")
+    assert not allowed(EgressRules.read(ports="443"), "example.com", 22, "")
+
+
 # --- the guard
 
 

@@ -26,6 +26,7 @@ from tocsin.domain.networks import (
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_ONLY_ALLOWED = "only what is on the allow list may be called (TOCSIN_EGRESS_DENY has *)"
 _LOOPBACK = (parse_address("127.0.0.1"), parse_address("::1"))
 
 
@@ -140,9 +141,14 @@ class EgressRules:
     def why_forbidden(self, host: str, port: int, address: str) -> str | None:
         """The rule that forbids a call to ``address`` in the name of ``host``; ``None``: none.
 
-        ``host`` is lower case and ASCII, as a URL's parser leaves it.
+        ``host`` is lower case and ASCII, as a URL's parser leaves it. An empty ``address`` is that
+        of a name which only a proxy resolves: then what the name says of itself must do. Raises
+        ``ValueError`` for what is no address.
         """
-        return self._why(host.removesuffix("."), port, parse_address(address))
+        host = host.removesuffix(".")
+        if address:
+            return self._why(host, port, parse_address(address))
+        return self.why_never(host, port) or self._why_unresolved(host, port)
 
     def why_never(self, host: str, port: int) -> str | None:
         """The rule that forbids every call to a host, whatever a name server says of it.
@@ -162,6 +168,15 @@ class EgressRules:
                 return f"{place.text} is on the deny list (TOCSIN_EGRESS_DENY)"
         return None
 
+    def _why_unresolved(self, host: str, port: int) -> str | None:
+        """The same for a host that nothing forbids for ever, by its name."""
+        if literal_address(host) is not None:
+            return None  # Its address was looked at.
+        for place in self.allow:
+            if place.network is None and place.holds(host, port, ()):
+                return None if place.port is not None else self._why_port(port)
+        return _ONLY_ALLOWED if self.only_allowed else self._why_port(port)
+
     def _why(self, host: str, port: int, address: Address) -> str | None:
         addresses = (address, *wrapped_addresses(address))
         for place in self.deny:
@@ -174,7 +189,7 @@ class EgressRules:
             ):
                 return None if place.port is not None else self._why_port(port)
         if self.only_allowed:
-            return "only what is on the allow list may be called (TOCSIN_EGRESS_DENY has *)"
+            return _ONLY_ALLOWED
         if special is not None:
             return f"{special}; TOCSIN_EGRESS_ALLOW can allow it"
         return self._why_port(port)
