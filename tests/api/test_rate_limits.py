@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from starlette.types import Scope
 
 from tests.api.harness import JOB, JOBS, make_api
 from tests.support.memory_store import MemoryStore
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_with_tls
 from tocsin.api.app import create_api
 from tocsin.api.rates import Rates, read_rate
 from tocsin.api.throttle import Known
@@ -176,4 +177,17 @@ async def test_a_redis_that_was_never_there_stops_nothing() -> None:
     rates = Rates(redis=server.url)
     assert await Door(rates).statuses(6) == [201] * 5 + [429]
     await rates.close()
+    server.close()
+
+
+async def test_redis_by_tls_is_verified(tmp_path: Path) -> None:
+    server = redis_with_tls(tmp_path).start()
+    trusting, strange = Rates(redis=server.url), Rates(redis=server.url.partition("?")[0])
+    one, other = Door(trusting), Door(strange)
+    assert await one.statuses(5) == [201] * 5
+    assert await other.statuses(1) == [201], "a server that is not trusted is not counted with"
+    assert await one.statuses(1) == [429]
+    assert server.client().dbsize() > 0
+    for rates in (trusting, strange):
+        await rates.close()
     server.close()

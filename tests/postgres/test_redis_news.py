@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_with_tls
 from tocsin.news import RedisNews
 
 
@@ -97,4 +98,16 @@ async def test_a_redis_that_was_never_there_stops_nothing() -> None:
     await ear.news.send(b"one")
     assert ear.other_way.sent == [b"one"]
     await ear.news.stop()
+    server.close()
+
+
+async def test_news_travels_by_tls(tmp_path: Path) -> None:
+    server = redis_with_tls(tmp_path).start()
+    one, two = Ear(server), Ear(server)
+    await started(one, two)
+    await one.news.send(b"hello")
+    await two.until(lambda: bool(two.heard))
+    assert two.heard == [b"hello"]
+    for ear in (one, two):
+        await ear.news.stop()
     server.close()

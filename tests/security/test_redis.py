@@ -3,10 +3,8 @@
 import base64
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.chaos.conftest import ClusterFactory
 from tests.support.process import Receiver, wait_until
@@ -15,18 +13,9 @@ from tests.support.redis import RedisServer
 KEY = base64.b64encode(os.urandom(32)).decode()
 
 
-@pytest.fixture(params=["plain", "tls"])
-def redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    if request.param == "plain":
-        made = RedisServer(password="geheim")
-    else:
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1")
-        files = tmp_path / "redis.pem", tmp_path / "redis.key", tmp_path / "authority.pem"
-        certificate.cert_chain_pems[0].write_to_path(files[0])
-        certificate.private_key_pem.write_to_path(files[1])
-        authority.cert_pem.write_to_path(files[2])
-        made = RedisServer(tls=files)
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    made = RedisServer(password="geheim")
     yield made.start()
     made.close()
 

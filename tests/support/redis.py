@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import redis
+import trustme
 
 from tests.support.process import die_together
 
@@ -83,3 +84,14 @@ class RedisServer:
         """End it and delete everything."""
         self.kill()
         shutil.rmtree(self._home, ignore_errors=True)
+
+
+def redis_with_tls(directory: Path) -> RedisServer:
+    """A server that speaks TLS only, with a certificate of an authority of its own."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    files = directory / "redis.pem", directory / "redis.key", directory / "authority.pem"
+    certificate.cert_chain_pems[0].write_to_path(files[0])
+    certificate.private_key_pem.write_to_path(files[1])
+    authority.cert_pem.write_to_path(files[2])
+    return RedisServer(tls=files, password="geheim")
