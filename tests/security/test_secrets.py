@@ -144,7 +144,8 @@ def test_the_process_list_shows_no_key(node: NodeFactory) -> None:
     assert len(children) >= 2
     for child in children:
         hunt("ps", Path(f"/proc/{child}/cmdline").read_bytes(), MASTER)
-    # Both have the key, whoever is asked.
+    # Both have the key, whoever is asked, once both have started.
+    wait_until(lambda: len(list(tocsin.events("started"))) == 2, "both have started")
     for _ in range(6):
         assert tocsin.client.get("/api/v1/signing", headers={"Connection": "close"}).is_success
 
