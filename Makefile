@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench bench-tools profile format docs clean
+.PHONY: help run test redis-server check audit bench bench-tools profile format docs clean
 
 # What a shell was set up for must not leak into this project's own environment.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
@@ -30,7 +30,7 @@ run: $(SYNCED)  ## Start Tocsin with a few demonstration jobs, on data/tocsin.db
 
 # Two runs: the chaos tests kill processes and measure time, so nothing else may run beside them.
 # Exit code 5 is pytest's word for "no such tests here".
-test: $(SYNCED)  ## Run all tests
+test: $(SYNCED) redis-server  ## Run all tests
 	@chaos=0; others=0; \
 	$(BIN)/pytest -m chaos $(ARGS) || chaos=$$?; \
 	$(BIN)/pytest -m "not chaos" --numprocesses 2 --dist loadfile $(ARGS) || others=$$?; \
@@ -38,6 +38,14 @@ test: $(SYNCED)  ## Run all tests
 	if [ $$chaos -ne 0 ] && [ $$chaos -ne 5 ]; then \
 		echo "The chaos tests failed, see above." >&2; exit $$chaos; fi; \
 	if [ $$others -ne 5 ]; then exit $$others; fi
+
+# The tests start one of their own, on a port of its own.
+redis-server:
+	@command -v redis-server >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
+		echo "The tests need redis-server; on Debian and Ubuntu: apt install redis-server" >&2; exit 1; }
 
 check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
 	$(BIN)/ruff format --check .

@@ -11,9 +11,11 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -25,23 +27,29 @@ from tocsin.api.auth import KeyGate, OpenGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.api.protocol import BoundedHttp
+from tocsin.api.rates import Rates, read_rate
+from tocsin.api.throttle import by_key
 from tocsin.delivery.deliver import Deliver
-from tocsin.delivery.http import AllowAll, HttpClient
+from tocsin.delivery.http import EgressGuard, HttpClient
 from tocsin.demo import demo_jobs
 from tocsin.domain.access import EVERYWHERE
+from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
-from tocsin.engine.relay import Relay
+from tocsin.engine.relay import Relay, Transport
 from tocsin.engine.timekeeper import clock_for
 from tocsin.first_key import ensure_first_key
+from tocsin.master_key import make_sealer
+from tocsin.news import RedisNews
 from tocsin.processes.launch import child_command
 from tocsin.processes.role import Line, Role, take_role
 from tocsin.processes.siblings import Siblings
 from tocsin.processes.supervisor import SUPPORTED, Supervisor
+from tocsin.server_tls import ServerTls
 from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
@@ -50,8 +58,10 @@ from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
 from tocsin.services.scope import Scope
+from tocsin.services.secrets import SecretService
 from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
+from tocsin.services.vault import Vault
 from tocsin.settings import Settings, words_of
 from tocsin.store.bus import Bus
 from tocsin.store.migrations import HEAD as SCHEMA_REVISION
@@ -143,7 +153,7 @@ async def _supervise(settings: Settings) -> int:
     listener = _listen(settings.host, settings.port)
     with contextlib.closing(listener):
         await _when_up(settings, lambda: asyncio.to_thread(databases.migrate, settings.database))
-        log.info("supervising", url=_url_of(listener), processes=settings.processes)
+        log.info("supervising", url=_url_of(listener, settings), processes=settings.processes)
         return await Supervisor(
             count=settings.processes,
             launch=lambda number: child_command(_settings_of_child(settings, number)),
@@ -159,7 +169,7 @@ async def _serve(settings: Settings, role: Role | None) -> None:
     else:
         listener = socket.socket(fileno=role.listener)
     with contextlib.closing(listener):
-        url = _url_of(listener)
+        url = _url_of(listener, settings)
         store = await _open_store(settings, migrate=role is None)
         try:
             # A file that cannot be written to is better refused now than at the first fire; a
@@ -232,8 +242,22 @@ class _Node:
         self._orphaned = False
         version = installed_version("tocsin")
         self._bus = Bus()
+        egress = _egress_rules(settings, url)
+        sealer = make_sealer(
+            key=settings.secret_key,
+            key_file=settings.secret_key_file,
+            database=settings.database,
+        )
+        self._vault = Vault(store=store, sealer=sealer, now=clock.now)
+        self._secrets = SecretService(
+            store=store,
+            vault=self._vault,
+            sealer=sealer,
+            now=clock.now,
+            new_id=Uuid7(clock.now),
+        )
         self._client = HttpClient(
-            guard=AllowAll(),
+            guard=EgressGuard(egress),
             connect_timeout=settings.connect_timeout / 1_000,
             idle_timeout=settings.idle_connection / 1_000,
             max_connections_per_origin=settings.max_in_flight_per_lane,
@@ -251,6 +275,7 @@ class _Node:
                 max_response=settings.max_response,
                 excerpt=settings.excerpt,
                 may_send=lambda: self._engine.lease.held,
+                vault=self._vault,
             ),
             clock=clock,
             bus=self._bus,
@@ -286,6 +311,7 @@ class _Node:
             self._bus, incarnation=uuid.uuid4().hex[:8], capacity=settings.events_kept
         )
         self._notices = databases.make_notices(settings.database) if settings.notify else None
+        self._news: RedisNews | None = None
         self._relay = self._make_relay()
         limits = Limits(max_jobs=settings.max_jobs, max_bytes=settings.max_definition_bytes)
         new_job_id = Uuid7(clock.now)
@@ -295,8 +321,9 @@ class _Node:
             now=clock.now,
             new_id=new_job_id,
             limits=limits,
-            defaults=_job_defaults(settings),
+            defaults=_job_defaults(settings, egress),
             max_batch=settings.max_batch,
+            vault=self._vault,
         )
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
@@ -312,6 +339,12 @@ class _Node:
             store=store, now=clock.now, new_id=new_access_id, forget=sign_in.forget
         )
         trusted = words_of(settings.trusted_proxies)
+        self._rates = Rates(redis=settings.redis)
+        self._tls = (
+            None
+            if settings.tls_cert is None or settings.tls_key is None
+            else ServerTls(settings.tls_cert, settings.tls_key)
+        )
         api = create_api(
             ApiContext(
                 gate=KeyGate(sign_in) if settings.auth == "on" else OpenGate(),
@@ -333,6 +366,7 @@ class _Node:
                     database=databases.kind_of(settings.database),
                     schema_revision=SCHEMA_REVISION,
                 ),
+                secrets=self._secrets,
                 events=self._events,
                 metrics=metrics,
                 readiness=self._readiness,
@@ -340,13 +374,18 @@ class _Node:
                 version=version,
                 body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
                 sibling_metrics=None if self._siblings is None else self._siblings.metrics,
+                rates=self._rates,
+                rate=read_rate(settings.rate_limit),
+                identify=by_key(sign_in) if settings.auth == "on" else None,
                 demo=settings.demo,
             )
         )
+        tls = self._tls
         self._server = _Server(
             uvicorn.Config(
                 api,
                 http=BoundedHttp,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -365,6 +404,13 @@ class _Node:
             loop.add_signal_handler(number, self._stop, number)
         if self._line is not None:
             loop.add_reader(self._line.fileno(), self._supervisor_gone, self._line)
+        try:
+            await self._secrets.ensure_signing("default")
+        except StoreError as error:  # a full disk, say: calls are not signed until it is made
+            log.warning("signing.no_key", error=str(error), remedy="`tocsin signing show` makes it")
+        upkeep = [asyncio.create_task(self._vault.run(), name="vault")]
+        if self._tls is not None:
+            upkeep.append(asyncio.create_task(self._tls.run(), name="tls"))
         if self._role is None or self._role.first:
             if self._settings.auth == "on":
                 await self._ensure_first_key()
@@ -380,8 +426,9 @@ class _Node:
             )
         if self._relay is not None:
             await self._relay.start()
-        if self._notices is not None:
-            await self._notices.start()
+        for way in (self._notices, self._news):
+            if way is not None:
+                await way.start()
         await self._engine.start()
         serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -407,10 +454,14 @@ class _Node:
             async with asyncio.timeout(1):
                 await self._sign_in.settle()
         await self._client.close()
+        for task in upkeep:
+            task.cancel()
+        await self._rates.close()
         if self._relay is not None:
             await self._relay.stop()
-        if self._notices is not None:
-            await self._notices.stop()
+        for way in (self._notices, self._news):
+            if way is not None:
+                await way.stop()
         if self._siblings is not None:
             self._siblings.close(orphaned=self._orphaned)
         log.info("stopped")
@@ -420,9 +471,15 @@ class _Node:
 
         A database server carries the news to all hosts, and so to the processes of this one too.
         """
-        transport = self._notices or self._siblings
+        transport: Transport | None = self._notices or self._siblings
         if transport is None or not self._settings.notify:
             return None
+        if self._settings.redis is not None:
+            transport = self._news = RedisNews(
+                self._settings.redis,
+                channel=f"tocsin:news:{urlsplit(self._settings.database).path}",
+                fallback=transport,
+            )
         relay = Relay(
             bus=self._bus,
             transport=transport,
@@ -433,6 +490,8 @@ class _Node:
         self._events.on_reader = relay.want
         if self._notices is not None:
             self._notices.receive, self._notices.missed = relay.receive, relay.missed
+        if self._news is not None:
+            self._news.receive, self._news.missed = relay.receive, relay.missed
         return relay
 
     def _stop(self, number: signal.Signals) -> None:
@@ -501,8 +560,19 @@ def _end_at_once(number: signal.Signals) -> None:
     os._exit(128 + number)
 
 
-def _job_defaults(settings: Settings) -> JobDefaults:
+def _egress_rules(settings: Settings, url: str) -> EgressRules:
+    """Where calls may go; those of the demonstration also to its own node."""
+    return EgressRules.read(
+        allow=settings.egress_allow,
+        deny=settings.egress_deny,
+        ports=settings.egress_ports,
+        own=urlsplit(url).netloc if settings.demo else "",
+    )
+
+
+def _job_defaults(settings: Settings, egress: EgressRules) -> JobDefaults:
     return JobDefaults(
+        why_never=lru_cache(maxsize=4_096)(egress.why_never),
         timeout=settings.default_timeout,
         retry=RetryPolicy(
             max_attempts=settings.default_max_attempts,
@@ -515,9 +585,10 @@ def _job_defaults(settings: Settings) -> JobDefaults:
     )
 
 
-def _url_of(listener: socket.socket) -> str:
+def _url_of(listener: socket.socket, settings: Settings) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

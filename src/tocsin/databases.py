@@ -30,6 +30,11 @@ def kind_of(database: str) -> Literal["sqlite", "postgresql"]:
     return "sqlite"
 
 
+def file_of(database: str) -> str | None:
+    """The file of an embedded database; ``None`` where a server keeps it."""
+    return database.removeprefix(_FILE) if kind_of(database) == "sqlite" else None
+
+
 def make_store(database: str, *, prepare: bool, lease_ttl: Millis) -> Store:
     """The store, not open yet; its tables must be there: ``migrate``."""
     if kind_of(database) == "sqlite":

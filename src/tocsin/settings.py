@@ -9,6 +9,7 @@ import ipaddress
 import platform
 import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tocsin.domain.duration import format_duration, parse_duration
+from tocsin.domain.egress import EgressRules
 from tocsin.domain.proxy import ProxyRules
 
 Duration = Annotated[
@@ -51,6 +53,48 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
+def _places(text: str) -> str:
+    EgressRules.read(allow=text)
+    return text
+
+
+def _denied_places(text: str) -> str:
+    EgressRules.read(deny=text)
+    return text
+
+
+def _ports(text: str) -> str:
+    EgressRules.read(ports=text)
+    return text
+
+
+def _rate(text: str) -> str:
+    from limits import parse
+
+    if text.strip().lower() == "off":
+        return text
+    try:
+        rate = parse(text)
+    except ValueError:
+        rate = None
+    if rate is None or rate.amount < 1:
+        raise ValueError("is not a rate such as 100/minute, or off")
+    return text
+
+
+def _redis(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("is not a URL such as redis://HOST:6379/0 or rediss://HOST:6379/0")
+    return text
+
+
 class Settings(BaseSettings):
     """The settings of one process."""
 
@@ -61,6 +105,12 @@ class Settings(BaseSettings):
     # --- Server
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    tls_cert: str | None = Field(
+        None,
+        description="Certificate chain of the API, as PEM: it is then served by HTTPS only. Read "
+        "again when the file changes.",
+    )
+    tls_key: str | None = Field(None, description="The private key of that certificate, as PEM.")
     database: str = Field(
         "sqlite:///tocsin.db",
         description="Where everything is kept: `sqlite:///FILE` (four slashes: absolute path), or "
@@ -71,6 +121,12 @@ class Settings(BaseSettings):
         ge=0,
         le=3_600_000,
         description="How long a start waits for a PostgreSQL server that does not answer.",
+    )
+    redis: Annotated[str | None, AfterValidator(_redis)] = Field(
+        None,
+        description="A Redis that nodes share rate limits and events through: "
+        "`redis://:PASSWORD@HOST:6379/0`, with TLS `rediss://…`. Without it, and while it is away, "
+        "each node counts by itself, and events travel through the database.",
     )
     notify: bool = Field(
         True,
@@ -197,10 +253,20 @@ class Settings(BaseSettings):
     idle_connection: Duration = Field(
         15_000, ge=0, le=3_600_000, description="How long an unused connection is kept open."
     )
-    egress_allow: str = Field(
+    egress_allow: Annotated[str, AfterValidator(_places)] = Field(
         "",
-        description="Comma-separated networks and hosts that calls may reach although they are "
-        "private. Accepted; means something once the egress guard is there.",
+        description="Comma-separated networks, addresses and hosts (`10.0.0.0/8`, "
+        "`[fd00::1]:8080`, `*.internal`) that calls may reach although they are not public.",
+    )
+    egress_deny: Annotated[str, AfterValidator(_denied_places)] = Field(
+        "",
+        description="The same for places that calls may never reach; `*` is everything that "
+        "`egress_allow` does not name.",
+    )
+    egress_ports: Annotated[str, AfterValidator(_ports)] = Field(
+        "",
+        description="Comma-separated ports and ranges (`443`, `8000-8999`) that calls may reach; "
+        "by default every port.",
     )
 
     proxy: Annotated[str | None, AfterValidator(_proxy)] = Field(
@@ -213,6 +279,18 @@ class Settings(BaseSettings):
         "localhost,127.0.0.0/8,::1",
         description="Comma-separated targets that are called without the proxy: hosts with all "
         "below them, addresses, networks, each with a port where only that is meant; `*` is all.",
+    )
+
+    # --- Secrets
+    secret_key: str | None = Field(
+        None,
+        repr=False,
+        description="Master key that secrets are encrypted with, the same on every node: 32 bytes "
+        "in base64 or hexadecimal. Several, separated by commas: the first encrypts, all decrypt. "
+        "By default, on SQLite, a file beside the database.",
+    )
+    secret_key_file: str | None = Field(
+        None, description="File with the master keys instead, one per line."
     )
 
     # --- Defaults of jobs
@@ -251,6 +329,12 @@ class Settings(BaseSettings):
     )
     max_batch: int = Field(10_000, ge=1, le=100_000, description="Jobs in one batch, at most.")
 
+    rate_limit: Annotated[str, AfterValidator(_rate)] = Field(
+        "100/minute",
+        description="Writes to the API that one key, or one address without a key, may make, such "
+        "as `100/minute`; reads may be twenty times as many. `off`: no limit.",
+    )
+
     # --- History
     retention: Duration = Field(
         30 * 86_400_000, ge=60_000, description="How long ended executions are kept."
@@ -284,13 +368,7 @@ class Settings(BaseSettings):
     )
     log_file_count: int = Field(5, ge=0, le=1_000, description="Rotated log files that are kept.")
 
-    # --- Later
-    rate_limit: str = Field(
-        "off",
-        description="Writes per key and address. Accepted; means something once there are keys.",
-    )
-
-    @field_validator("bootstrap_key", mode="before")
+    @field_validator("bootstrap_key", "secret_key", "redis", mode="before")
     @classmethod
     def _none_if_empty(cls, text: object) -> object:
         # Compose files and manifests set a variable to nothing where they mean none.
@@ -336,6 +414,8 @@ class Settings(BaseSettings):
             )
         if self.max_in_flight > self.max_held:
             raise ValueError("max_in_flight must not exceed max_held")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; give both or none")
         return self
 
 

@@ -26,8 +26,11 @@ from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
+from tocsin.services.sealing import Sealer
+from tocsin.services.secrets import SecretService
 from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
+from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged, News
 from tocsin.store.port import Claim, Limits, Store
 from tocsin.telemetry.metrics import Metrics
@@ -145,6 +148,7 @@ def make_api(
     sign_in: SignIn | None = None,
     clock: Clock | None = None,
     headers: Mapping[str, str] | None = None,
+    master_key: bool = True,
     **options: Any,
 ) -> Api:
     """The API over an open store."""
@@ -157,6 +161,8 @@ def make_api(
         return checks
 
     sign_in = sign_in or SignIn(store=store, now=clock, new_id=new_id, lifetime=HOUR)
+    sealer = Sealer([b"k" * 32]) if master_key else None
+    vault = Vault(store=store, sealer=sealer, now=clock)
     context = ApiContext(
         gate=gate or Everybody(),
         keys=KeyService(store=store, now=clock, new_id=new_id, forget=sign_in.forget),
@@ -170,6 +176,7 @@ def make_api(
             limits=limits,
             defaults=defaults or JobDefaults(),
             max_batch=max_batch,
+            vault=vault,
         ),
         executions=ExecutionService(store=store, bus=bus, now=clock, new_id=new_id),
         stats=StatsService(store=store, now=clock, limits=limits, degraded_ratio=degraded_ratio),
@@ -181,6 +188,7 @@ def make_api(
             database="sqlite",
             schema_revision="0001",
         ),
+        secrets=SecretService(store=store, vault=vault, sealer=sealer, now=clock, new_id=new_id),
         events=EventLog(bus, incarnation="boot", capacity=100),
         metrics=Metrics(version="0.0.test", node="node-a"),
         readiness=readiness,

@@ -76,7 +76,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"retry": {"initial": {}}}, ("retry.initial", "type")),
     ({"retry": {"max": "8d"}}, ("retry.max", "out_of_range")),
     ({"retry": {"on": ["404", "6xx"]}}, ("retry.on.1", "not_one_of")),
-    ({"retry": {"on": ["blocked"]}}, ("retry.on.0", "not_one_of")),
+    ({"retry": {"on": ["redirect"]}}, ("retry.on.0", "not_one_of")),
     ({"retry": {"on": [408]}}, ("retry.on.0", "type")),
     ({"success": []}, ("success", "too_short")),
     ({"success": ["okay"]}, ("success.0", "not_one_of")),
@@ -192,7 +192,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"target": {"url": "https://h?" + "x" * 8_182}},
     {"retry": {"max_attempts": 100, "factor": 100, "jitter": 1, "initial": "24h", "max": "7d"}},
     {"retry": {"on": []}},
-    {"retry": {"on": ["tls", "protocol", "too_large", "400-499"]}},
+    {"retry": {"on": ["tls", "protocol", "too_large", "blocked", "400-499"]}},
     {"misfire": {"policy": "all", "max": 500, "grace": "7d"}},
     {"success": ["2xx", "404", "300-399"]},
 ]

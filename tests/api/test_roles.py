@@ -51,6 +51,11 @@ NEEDS = {
     ("POST", "/api/v1/keys/{ref}/rotate"): "admin",
     ("DELETE", "/api/v1/keys/{ref}"): "admin",
     ("GET", "/api/v1/audit"): "admin",
+    ("PUT", "/api/v1/secrets/{name}"): "define",
+    ("DELETE", "/api/v1/secrets/{name}"): "define",
+    ("POST", "/api/v1/secrets:rekey"): "admin",
+    ("POST", "/api/v1/signing:reveal"): "admin",
+    ("POST", "/api/v1/signing:rotate"): "admin",
     ("GET", "/api/v1/session"): None,
     ("DELETE", "/api/v1/session"): None,
 }

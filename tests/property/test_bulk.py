@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from tests.support.build import NOW
 from tests.support.scale import SCALE
 from tests.support.strategies import json_values, texts
+from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import FieldProblem, InvalidInput
 from tocsin.services import lifecycle
 from tocsin.services.bulk import BulkReader
 from tocsin.services.definitions import JobDefaults, read_definition
 from tocsin.store.port import NewJob
 
-DEFAULTS = JobDefaults()
+DEFAULTS = JobDefaults(why_never=EgressRules.read(allow="127.0.0.1:9").why_never)
 
 # A few values of each field, so that jobs share them: sound ones, and some that are not.
 schedules = st.sampled_from(
@@ -60,6 +61,9 @@ urls = st.sampled_from(
         "https://example.com/hook",
         "http://127.0.0.1:9/{{ job_name }}?a=b&ü",
         "https://example.com/{{ nothing }}",
+        "http://127.0.0.1:10/",
+        "https://0x7f.1/{{ secret.A }}",
+        "https://example.com/{{ secret.A }}",
         "ftp://example.com",
         "https://user@example.com/",
         "https://example.com/" + "x" * 8_192,
@@ -69,7 +73,9 @@ urls = st.sampled_from(
     ]
 )
 bodies = (
-    st.sampled_from([None, {"customer": 1}, {"customer": 1.0}, [True], "{{ fire_time }}", 0, ""])
+    st.sampled_from(
+        [None, {"customer": 1}, {"customer": 1.0}, [True], "{{ fire_time }}", "{{ secret.A }}"]
+    )
     | st.sampled_from(["{{ nothing }}", {"a": "{{"}, "x" * 300_000])
     | json_values
 )
@@ -83,6 +89,17 @@ targets = st.one_of(
             "timeout": st.sampled_from([None, "30s", 30, 30.0, True, "1d", "2d"]),
             "redirects": st.sampled_from([None, 0, 1, True, 1.0, 11]),
             "body_text": st.sampled_from([None, "x", ""]),
+            "auth": st.sampled_from(
+                [
+                    None,
+                    {},
+                    {"type": "bearer", "token": "{{ secret.A }}"},
+                    {"type": "bearer", "token": "plain"},
+                    {"type": "basic", "username": "a", "password": "{{ secret.B }}"},
+                    {"type": "oauth"},
+                ]
+            ),
+            "signing": st.sampled_from([None, {"secret": "A"}, {"secret": "a b"}, {}]),
             "log": st.sampled_from([None, "x"]),
             "other": st.just(1),
         },

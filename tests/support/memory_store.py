@@ -12,6 +12,7 @@ a commit of unknown outcome.
 """
 
 import json
+from collections import Counter
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -47,6 +48,7 @@ from tocsin.domain.job import HttpTarget, Job, JobStatus, Json, Overlap
 from tocsin.domain.key import ApiKey, KeyOrigin, Session
 from tocsin.domain.planning import Live, Timer, Window
 from tocsin.domain.schedule import At, Cron
+from tocsin.domain.secrets import secrets_of
 from tocsin.domain.settle import void, waiting
 from tocsin.domain.tally import Tally, minute_of
 from tocsin.store.access import AuditQuery
@@ -71,6 +73,7 @@ from tocsin.store.port import (
     Request,
     Rescuer,
     Stats,
+    StoredSecret,
     Usage,
     Voider,
     fresh_part,
@@ -113,6 +116,7 @@ class MemoryState:
         self.sessions: dict[str, Session] = {}
         self.audit: dict[str, AuditEntry] = {}
         self.requests: dict[tuple[str, str, str], Request] = {}
+        self.secrets: dict[tuple[str, str], StoredSecret] = {}
         # An index: the ids of each job's live executions.
         self._live: dict[str, set[str]] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -363,6 +367,49 @@ class MemoryStore:
             return _usage(state)
 
     # --- executions
+
+    async def secrets_mark(self) -> str:
+        async with self._transaction("secrets_mark") as state:
+            marks = [(one.version, one.updated_at) for one in state.secrets.values()]
+            return f"{len(marks)}/{sum(one for one, _ in marks)}/{max(marks, default=None)}"
+
+    async def list_secrets(self) -> Sequence[StoredSecret]:
+        async with self._transaction("list_secrets") as state:
+            return [state.secrets[key] for key in sorted(state.secrets)]
+
+    async def put_secret(
+        self,
+        secret: StoredSecret,
+        *,
+        if_version: int | None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> bool:
+        async with self._transaction("put_secret") as state:
+            key = (secret.namespace, secret.name)
+            stored = state.secrets.get(key)
+            if (None if stored is None else stored.version) != if_version:
+                return False
+            state.put(state.secrets, key, secret)
+            state.note(audit)
+            return True
+
+    async def delete_secret(
+        self, namespace: str, name: str, *, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        async with self._transaction("delete_secret") as state:
+            found = (namespace, name) in state.secrets
+            state.drop(state.secrets, (namespace, name))
+            if found:
+                state.note(audit)
+            return found
+
+    async def secret_uses(self, namespace: str) -> dict[str, int]:
+        async with self._transaction("secret_uses") as state:
+            uses: Counter[str] = Counter()
+            for job in state.jobs.values():
+                if job.namespace == namespace and job.status is not JobStatus.DELETED:
+                    uses.update({name for _, name in secrets_of(job.spec.target)})
+            return dict(uses)
 
     async def add_execution(
         self,

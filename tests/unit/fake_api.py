@@ -32,6 +32,7 @@ class Answer:
     body: Any = None
     status: int = 200
     kind: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 Route = Answer | Callable[[Asked], Answer]
@@ -107,6 +108,8 @@ def serving_fake() -> Iterator[FakeApi]:
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.kind)
             self.send_header("Content-Length", str(len(text.encode())))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(text.encode())
 

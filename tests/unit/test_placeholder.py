@@ -53,7 +53,10 @@ def test_text_without_placeholders_is_constant() -> None:
         ("{{ fire_tme }}", "did you mean {{ fire_time }}?"),
         ("{{ ATTEMPT }}", "did you mean {{ attempt }}?"),
         ("{{ xyz }}", "known are fire_time, fire_time_ms, execution_id"),
-        ("{{ secret.TOKEN }}", "unknown placeholder {{ secret.TOKEN }}"),
+        ("{{ secret.MY TOKEN }}", "not the name of a secret"),
+        ("{{ secret. }}", "not the name of a secret"),
+        ("{{ secret.1 }}", "not the name of a secret"),
+        ("{{ secrets.TOKEN }}", "unknown placeholder {{ secrets.TOKEN }}"),
         ("{{ }}", "empty placeholder"),
         ("{{ attempt", "without its }}"),
         ("{{", "write {{{{ where a literal {{ is meant"),
@@ -145,3 +148,19 @@ class TestJson:
     def test_unknown_names_are_refused(self) -> None:
         with pytest.raises(ValueError, match="did you mean"):
             JsonTemplate.parse({"a": [{"b": "{{ job_nme }}"}]})
+
+
+def test_secrets_are_placeholders_of_their_own() -> None:
+    template = Template.parse("{{ secret.TOKEN }} {{ attempt }} {{secret.a-B_9}}")
+    assert template.secrets == ("TOKEN", "a-B_9")
+    values = {"secret.TOKEN": "x", "secret.a-B_9": "y", "attempt": "1"}
+    assert template.render(values) == "x 1 y"
+    with pytest.raises(KeyError):
+        template.render({"attempt": "1"})
+
+
+def test_a_secret_of_a_url_is_encoded_and_cannot_be_its_host() -> None:
+    template = Template.parse_url("https://x/?k={{ secret.K }}")
+    assert template.render({"secret.K": "a&b=c/é"}) == "https://x/?k=a%26b%3Dc%2F%C3%A9"
+    with pytest.raises(ValueError, match="before its path"):
+        Template.parse_url("https://{{ secret.HOST }}/")

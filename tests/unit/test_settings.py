@@ -72,6 +72,16 @@ def test_the_secret_is_in_no_representation() -> None:
         ),
         ({"demo": "perhaps"}, "--demo 'perhaps': must be true or false"),
         ({"node_name": ""}, "--node-name '': must be text of 1 to 100 characters"),
+        (
+            {"redis": "http://x"},
+            "--redis 'http://x' is not a URL such as redis://HOST:6379/0 or rediss://HOST:6379/0",
+        ),
+        (
+            {"redis": "redis://:geheim@x:abc"},
+            "--redis 'redis://:********@x:abc' is not a URL such as redis://HOST:6379/0 or "
+            "rediss://HOST:6379/0",
+        ),
+        ({"rate_limit": "1/eon"}, "--rate-limit '1/eon' is not a rate such as 100/minute, or off"),
         ({"max_body": "x"}, "--max-body 'x': must be a number of bytes, at least 1 KiB"),
     ],
 )
@@ -98,6 +108,8 @@ def test_every_refused_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_settings_that_contradict_each_other_are_named_as_options() -> None:
     [problem] = problems(lease_ttl="1s", heartbeat_interval="900ms")
     assert problem.startswith("--heartbeat-interval must be at most half of --lease-ttl")
+    [problem] = problems(tls_cert="x.pem")
+    assert problem == "--tls-cert and --tls-key go together; give both or none"
     [problem] = problems(max_in_flight="30000")
     assert problem == "--max-in-flight must not exceed --max-held"
 
@@ -106,7 +118,7 @@ def test_a_refused_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pw" not in hide_password("postgresql://user:pw@host/db?password=pw&x=1")
     assert hide_password("sqlite:////var/x.db") == "sqlite:////var/x.db"
     secrets = [setting for setting in settings_catalogue() if setting.secret]
-    assert {"proxy", "bootstrap_key"} <= {secret.name for secret in secrets}
+    assert {"proxy", "secret_key", "bootstrap_key"} <= {secret.name for secret in secrets}
     assert {shown_value(secret, "geheim") for secret in secrets} == {"********"}
 
 

@@ -17,10 +17,12 @@ from tocsin.api.routes import (
     jobs,
     keys,
     schedules,
+    secrets,
     sessions,
     system,
 )
 from tocsin.api.routing import Route
+from tocsin.api.throttle import Throttle
 
 CORS_HEADERS = (
     "Authorization",
@@ -62,11 +64,16 @@ def create_api(context: ApiContext) -> FastAPI:
             {"name": "executions", "description": "What happened, one per fire time."},
             {"name": "schedules", "description": "What a schedule calls for."},
             {"name": "access", "description": "Keys, sessions, namespaces and the audit log."},
+            {"name": "secrets", "description": "What calls use, and nobody can read."},
             {"name": "system", "description": "Health, figures, nodes and events."},
         ],
     )
     app.router.route_class = Route
     app.state.gate = context.gate
+    if context.rates is not None and context.rate is not None:
+        app.add_middleware(
+            Throttle, rates=context.rates, writes=context.rate, identify=context.identify
+        )
     app.add_middleware(RequestLog)
     if context.cors_origins:
         # Without credentials: a page of another origin may have a key, but no session.
@@ -75,7 +82,14 @@ def create_api(context: ApiContext) -> FastAPI:
             allow_origins=context.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=list(CORS_HEADERS),
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=[
+                "ETag",
+                "Location",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+                "X-Request-Id",
+            ],
             max_age=600,
         )
     problems.install(app, context.metrics.rejected)
@@ -83,6 +97,7 @@ def create_api(context: ApiContext) -> FastAPI:
     schedules.add_routes(app, context)
     executions.add_routes(app, context)
     events.add_routes(app, context)
+    secrets.add_routes(app, context)
     system.add_routes(app, context)
     cluster.add_routes(app, context)
     sessions.add_routes(app, context)

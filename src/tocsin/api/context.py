@@ -4,14 +4,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from limits import RateLimitItem
+
 from tocsin.api.auth import Gate
 from tocsin.api.eventlog import EventLog
+from tocsin.api.rates import Rates
+from tocsin.api.throttle import Identify
 from tocsin.domain.instant import Millis
 from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
+from tocsin.services.secrets import SecretService
 from tocsin.services.stats import StatsService
 from tocsin.telemetry.metrics import Metrics
 
@@ -51,6 +56,7 @@ class ApiContext:
     audit: AuditService
     namespaces: Callable[[], Awaitable[Sequence[str]]]
     """The names of all namespaces that have something in them."""
+    secrets: SecretService
     events: EventLog
     metrics: Metrics
     readiness: Readiness
@@ -63,5 +69,11 @@ class ApiContext:
     """Origins whose pages may read answers; never with a session."""
     public_metrics: bool = False
     """Whether ``/metrics`` is there for everybody."""
+    rates: Rates | None = None
+    """Counts requests; ``None``: nobody is held to a limit."""
+    rate: RateLimitItem | None = None
+    """The limit of writes; ``None`` likewise."""
+    identify: Identify | None = None
+    """Knows keys that have a limit of their own."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from tocsin.api import access_schemas, cluster, schemas
+from tocsin.api import access_schemas, cluster, schemas, secrets
 from tocsin.api.auth import COOKIE
 from tocsin.api.needs import Need, need_of
 from tocsin.api.problems import MEDIA_TYPE
@@ -25,6 +25,8 @@ _INPUTS: tuple[Any, ...] = (
     key_shapes.KeyIn,
     key_shapes.RotateIn,
     key_shapes.SignInIn,
+    shapes.SecretIn,
+    shapes.RotationIn,
 )
 _OUTPUTS: tuple[Any, ...] = (
     schemas.Problem,
@@ -47,6 +49,11 @@ _OUTPUTS: tuple[Any, ...] = (
     access_schemas.SessionOut,
     access_schemas.NamespacePage,
     access_schemas.AuditPage,
+    secrets.SecretOut,
+    secrets.SecretPage,
+    secrets.RekeyOut,
+    secrets.SigningOut,
+    secrets.SigningKeyOut,
 )
 
 _PROBLEMS = {
@@ -59,7 +66,7 @@ _PROBLEMS = {
     413: "The body is too large",
     415: "The body is of an unknown kind",
     422: "The request is not valid; `errors` names each offending field",
-    429: "Too many keys that do not work came from this address; wait as Retry-After says",
+    429: "Too many requests; `Retry-After` says when to try again",
     503: "The store does not answer; try again",
     507: "A limit is reached, or the disk is full",
 }
@@ -83,6 +90,8 @@ _EXAMPLES: Mapping[str, Any] = {
     "KeyIn": {"name": "ci", "role": "editor", "expires_in": "90d"},
     "RotateIn": {"overlap": "24h"},
     "SignInIn": {"key": "tcs_k3v9x2ab_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"},
+    "SecretIn": {"value": "correct horse battery staple"},
+    "RotationIn": {"overlap": "24h"},
     "ClusterOut": cluster.EXAMPLE,
 }
 """For people to start from, and for schemathesis to get in with."""
@@ -126,7 +135,7 @@ def answers(
             found[code]["content"] = {"application/json": content}
         if headers:
             found[code]["headers"] = dict(headers)
-    for code in sorted({*problems, 422, 503} - {status}):
+    for code in sorted({*problems, 422, 429, 503} - {status}):
         found[code] = {
             "description": _PROBLEMS[code],
             "content": {MEDIA_TYPE: {"schema": ref("Problem")}},

@@ -33,6 +33,7 @@ RETRY_AFTER = "2"
 
 TITLES = {
     "already_ended": "The execution has ended",
+    "already_shown": "The signing key was shown already",
     "already_exists": "The job exists already",
     "capacity_exceeded": "A limit is reached",
     "cross_site": "The request comes from another site",
@@ -48,8 +49,12 @@ TITLES = {
     "length_required": "The body has a wrong length",
     "method_not_allowed": "This resource does not know the method",
     "name_taken": "The name is taken",
+    "no_master_key": "The server keeps no secrets",
     "not_final": "The execution has not ended",
     "not_found": "There is no such thing",
+    "rate_limited": "Too many requests",
+    "secret_in_use": "Jobs use the secret",
+    "secret_unreadable": "The secret cannot be decrypted",
     "store_corrupt": "The database is damaged",
     "payload_too_large": "The body is too large",
     "store_full": "The store is full",

@@ -5,6 +5,8 @@ import json
 import math
 import os
 import re
+import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -20,6 +22,12 @@ from tocsin.logins import saved_key
 API = "/api/v1"
 PAGE = 500
 """Items that are asked for at once."""
+
+LONGEST_WAIT = 60
+"""Seconds that the server may ask to wait for, where it is asked too often."""
+
+TRIES = 5
+"""How often it is asked again then."""
 
 _CONNECT = 5.0
 _JSON = {"Content-Type": "application/json"}
@@ -113,6 +121,7 @@ class Client:
             headers={"Accept": "application/json", **_identity(self.server, key)},
             # A proxy of the environment leads away from this machine.
             trust_env=not _is_local(self.server),
+            verify=_trust(),
         )
 
     def __enter__(self) -> Self:
@@ -155,14 +164,24 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Make a call below ``/api/v1`` and return its answer, which is not a problem."""
-        with self._reaching():
-            response = self._http.request(
-                method,
-                API + path,
-                params=_given(params or {}),
-                headers={**(headers or {}), **({} if body is None else _JSON)},
-                content=None if body is None else json.dumps(body).encode(),
-            )
+
+        def ask() -> httpx.Response:
+            with self._reaching():
+                return self._http.request(
+                    method,
+                    API + path,
+                    params=_given(params or {}),
+                    headers={**(headers or {}), **({} if body is None else _JSON)},
+                    content=None if body is None else json.dumps(body).encode(),
+                )
+
+        response = ask()
+        for _ in range(TRIES):
+            wait = response.headers.get("retry-after", "") if response.status_code == 429 else ""
+            if not wait.isdigit() or int(wait) > LONGEST_WAIT:
+                break
+            time.sleep(int(wait))
+            response = ask()
         return self._checked(response)
 
     def probe(self, path: str) -> httpx.Response:
@@ -276,6 +295,20 @@ def _identity(server: str, key: str | None) -> dict[str, str]:
                 f"the {what} holds characters that no {what} has", exit_code=ExitCode.USAGE
             )
     return headers
+
+
+def _trust() -> ssl.SSLContext | bool:
+    """Whom to trust: those of ``SSL_CERT_FILE`` where it is set, also on this machine."""
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise CommandFailed(
+            f"cannot read the authorities in SSL_CERT_FILE ({file}): {error}",
+            exit_code=ExitCode.USAGE,
+        ) from error
 
 
 def _is_local(server: str) -> bool:

@@ -96,6 +96,30 @@ def create(
         int | None,
         typer.Option(help="Redirects that are followed at most.", rich_help_panel=TARGET),
     ] = None,
+    bearer: Annotated[
+        str | None,
+        typer.Option(
+            help="Send the value of this secret as a bearer token.",
+            metavar="SECRET",
+            rich_help_panel=TARGET,
+        ),
+    ] = None,
+    basic: Annotated[
+        str | None,
+        typer.Option(
+            help="Send a user name, and the value of this secret as the password.",
+            metavar="USER:SECRET",
+            rich_help_panel=TARGET,
+        ),
+    ] = None,
+    sign_with: Annotated[
+        str | None,
+        typer.Option(
+            help="Sign with the value of this secret instead of the namespace's key.",
+            metavar="SECRET",
+            rich_help_panel=TARGET,
+        ),
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -218,6 +242,7 @@ def create(
     from tocsin.cli.definition import (
         OPTIONS,
         ScheduleOptions,
+        credentials,
         pairs,
         read_json,
         read_text,
@@ -246,6 +271,8 @@ def create(
         "body_base64": None if body_base64 is None else read_text("--body-base64", body_base64),
         "timeout": timeout,
         "redirects": redirects,
+        "auth": credentials(bearer, basic),
+        "signing": None if sign_with is None else {"secret": sign_with},
         "log": log,
     }
     retry = {

@@ -30,6 +30,11 @@ OPTIONS = {
     "target.body_base64": "--body-base64",
     "target.timeout": "--timeout",
     "target.redirects": "--redirects",
+    "target.auth.token": "--bearer",
+    "target.auth.username": "--basic",
+    "target.auth.password": "--basic",
+    "target.auth": "--bearer or --basic",
+    "target.signing.secret": "--sign-with",
     "target.log": "--log",
     "retry.max_attempts": "--max-attempts",
     "retry.initial": "--retry-initial",
@@ -159,6 +164,20 @@ def pairs(option: str, values: Sequence[str] | None, separator: str) -> dict[str
             raise usage(f"{option} {text!r}: write it as NAME{separator}VALUE")
         result[name.strip()] = value.strip()
     return result
+
+
+def credentials(bearer: str | None, basic: str | None) -> dict[str, str] | None:
+    """The credentials of a target, by the names of secrets."""
+    if bearer is not None and basic is not None:
+        raise usage("--bearer and --basic exclude each other: a call has one Authorization header")
+    if bearer is not None:
+        return {"type": "bearer", "token": f"{{{{ secret.{bearer} }}}}"}
+    if basic is None:
+        return None
+    name, found, secret = basic.rpartition(":")
+    if not found or not secret:
+        raise usage(f"--basic {basic!r}: write it as USER:SECRET, with the name of a secret")
+    return {"type": "basic", "username": name, "password": f"{{{{ secret.{secret} }}}}"}
 
 
 def words(values: Sequence[str] | None) -> list[str] | None:

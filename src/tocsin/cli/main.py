@@ -20,6 +20,7 @@ from tocsin.cli import (
     login,
     migrate,
     nodes,
+    secrets,
     serve,
     status,
     version,
@@ -91,6 +92,8 @@ app.add_typer(config.app, name="config", rich_help_panel=_NODE)
 app.command("version", rich_help_panel=_NODE)(version.version)
 app.add_typer(identify_all(jobs.app), name="jobs", rich_help_panel=_CLIENT)
 app.add_typer(identify_all(executions.app), name="executions", rich_help_panel=_CLIENT)
+app.add_typer(identify_all(secrets.app), name="secrets", rich_help_panel=_CLIENT)
+app.add_typer(identify_all(secrets.signing_app), name="signing", rich_help_panel=_CLIENT)
 app.add_typer(identify_all(nodes.app), name="nodes", rich_help_panel=_CLIENT)
 app.add_typer(identify_all(keys.app), name="keys", rich_help_panel=_CLIENT)
 app.command("status", rich_help_panel=_CLIENT)(with_identity(status.status))

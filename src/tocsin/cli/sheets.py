@@ -154,6 +154,11 @@ def _add_target(table: Sheet, target: Mapping[str, Any]) -> None:
     table.add("Target", Text(target_words(target)))
     for name, value in (target.get("headers") or {}).items():
         table.add("", Text(f"{name}: {value}"))
+    if auth := target.get("auth"):
+        held = auth.get("token") or f"{auth.get('username')} / {auth.get('password')}"
+        table.add("Auth", Text(f"{auth.get('type')}: {held}"))
+    if signing := target.get("signing"):
+        table.add("Signed with", Text(f"the secret {signing.get('secret')}"))
     for field in ("body", "body_text", "body_base64"):
         if (body := target.get(field)) is not None:
             text = (

@@ -7,14 +7,17 @@ from typing import Protocol, assert_never
 
 import structlog
 
+from tocsin.delivery.credentials import Credentials, Mask, MissingSecret
 from tocsin.delivery.http import CallFailed, Head, HttpOutcome, HttpRequest, NotSent
 from tocsin.delivery.request import CompiledTarget, input_body, own_headers, placeholder_values
+from tocsin.delivery.signing import HEADER, CannotSign, Signers
 from tocsin.domain.execution import Attempt, ErrorKind, Execution, ResponseExcerpt, Timings
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
 from tocsin.domain.placeholder import Template
 from tocsin.engine.caller import CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
+from tocsin.services.vault import Vault
 from tocsin.store.port import Claim
 
 log = structlog.stdlib.get_logger("tocsin.reminder")
@@ -59,8 +62,14 @@ class Deliver:
         max_response: int,
         excerpt: int,
         may_send: Callable[[], bool] = lambda: True,
+        vault: Vault | None = None,
     ) -> None:
-        """Bytes for ``max_response`` and ``excerpt``; ``may_send`` proves the node's lease."""
+        """Bytes for ``max_response`` and ``excerpt``; ``may_send`` proves the node's lease.
+
+        Without a ``vault`` calls are not signed, and those that use a secret cannot be made.
+        """
+        self._vault = vault
+        self._signers = None if vault is None else Signers(vault)
         self._may_send = may_send
         self._client = client
         self._clock = clock
@@ -84,13 +93,15 @@ class Deliver:
         execution = claim.execution
         number = len(execution.attempts) + 1
         compiled = self._compile(job, target)
+        if compiled.credentials is not None:
+            return None
         values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
         attempt = _Begun(self, job, number, self._clock.now(), ended)
         try:
             url, headers, body = _filled_in(compiled, execution, values)
             return self._client.start(
                 self._client.head(target.method, url, headers),
-                own_headers(execution, number, attempt.started_at).encode(),
+                self._own_headers(execution, target, number, attempt.started_at, body).encode(),
                 body,
                 timeout=target.timeout / 1_000,
                 max_body=self._max_response,
@@ -100,7 +111,7 @@ class Deliver:
             )
         except NotSent:
             raise NotStarted from None
-        except CallFailed:
+        except (CallFailed, CannotSign):
             return None  # The long way tells it in its outcome.
 
     async def call(self, claim: Claim) -> CallResult:
@@ -130,13 +141,25 @@ class Deliver:
         number = len(execution.attempts) + 1
         compiled = self._compile(claim.job, target)
         values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
-        url, headers, body = _filled_in(compiled, execution, values)
         started_at = self._clock.now()
+        credentials, secret, mask = compiled.credentials, _NO_HEADERS, None
+        try:
+            if credentials is not None:
+                values = {
+                    **placeholder_values(execution, number),
+                    **self._secrets(credentials, execution.namespace),
+                }
+                secret = credentials.authorization(values)
+                mask = credentials.mask(values, secret)
+            url, headers, body = _filled_in(compiled, execution, values)
+            own = self._own_headers(execution, target, number, started_at, body)
+        except (MissingSecret, CannotSign) as why:
+            return self._not_made(number, started_at, str(why))
         request = HttpRequest(
             method=target.method,
             url=url,
-            headers=headers,
-            own=own_headers(execution, number, started_at),
+            headers=[*headers, *secret],
+            own=own,
             body=body,
             timeout=target.timeout / 1_000,
             redirects=target.redirects,
@@ -144,16 +167,31 @@ class Deliver:
             excerpt=self._excerpt,
             fresh_connection=claim.job.spec.delivery is DeliveryMode.AT_MOST_ONCE,
             may_send=self._may_send,
+            confidential=_NO_NAMES if credentials is None else credentials.headers,
+            confidential_body=credentials is not None
+            and credentials.in_body
+            and execution.input is None,
         )
         try:
             outcome = await self._client.call(request)
         except NotSent:
             raise NotStarted from None
-        return self.result(outcome, claim.job, number, started_at)
+        return self.result(outcome, claim.job, number, started_at, mask)
 
-    def result(self, outcome: HttpOutcome, job: Job, number: int, started_at: Millis) -> CallResult:
-        """What an outcome means for the execution."""
+    def result(
+        self,
+        outcome: HttpOutcome,
+        job: Job,
+        number: int,
+        started_at: Millis,
+        mask: Mask | None = None,
+    ) -> CallResult:
+        """What an outcome means for the execution; ``mask`` hides the secrets of the call."""
         error_kind, error = judge(outcome, job)
+        excerpt = outcome.excerpt
+        if mask is not None:
+            excerpt = mask(excerpt, truncated=outcome.truncated)
+            error = None if error is None else mask(error)
         phases = outcome.timings
         total = round(phases.total_ms, 3)
         attempt = Attempt(
@@ -174,7 +212,7 @@ class Deliver:
             ),
             response=None
             if outcome.status is None
-            else ResponseExcerpt(excerpt=outcome.excerpt, truncated=outcome.truncated),
+            else ResponseExcerpt(excerpt=excerpt, truncated=outcome.truncated),
         )
         asked = outcome.retry_after
         return CallResult(
@@ -182,6 +220,38 @@ class Deliver:
             request_written=outcome.request_written,
             retry_after=None if asked is None else retry_after(asked, self._clock.now()),
         )
+
+    def _secrets(self, credentials: Credentials, namespace: str) -> Mapping[str, str]:
+        if self._vault is None:
+            raise MissingSecret("this node keeps no secrets")
+        return credentials.values(self._vault, namespace)
+
+    def _own_headers(
+        self, execution: Execution, target: HttpTarget, number: int, now: Millis, body: bytes
+    ) -> str:
+        """The header lines that every call carries, the signature among them where there is a key.
+
+        Raises ``CannotSign``.
+        """
+        own = own_headers(execution, number, now)
+        if self._signers is None:
+            return own
+        signer = self._signers.of(execution.namespace, target.signing, now)
+        if signer is None:
+            return own
+        return f"{own}{HEADER}: {signer.sign(execution.id, now // 1_000, body)}\r\n"
+
+    def _not_made(self, number: int, now: Millis, error: str) -> CallResult:
+        """A call that cannot be made: nothing was sent."""
+        attempt = Attempt(
+            number=number,
+            started_at=now,
+            duration_ms=0.0,
+            error_kind=ErrorKind.PROTOCOL,
+            error=error,
+            node=self._node_name,
+        )
+        return CallResult(attempt=attempt, request_written=False)
 
     def _compile(self, job: Job, target: HttpTarget) -> CompiledTarget:
         known = self._compiled.get(job.id)
@@ -224,6 +294,8 @@ class _Begun:
 
 
 _NO_VALUES: Mapping[str, str] = {}
+_NO_HEADERS: Sequence[tuple[str, str]] = ()
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def _filled_in(

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
+from tocsin.delivery.credentials import Credentials
 from tocsin.domain.execution import Execution
 from tocsin.domain.instant import Millis, format_instant
 from tocsin.domain.job import BodyKind, HttpTarget, Json
@@ -28,7 +29,16 @@ class CompiledTarget:
     header values, inside the quotes in JSON.
     """
 
-    __slots__ = ("_body", "_content_type", "_headers", "_json", "_url", "target", "templated")
+    __slots__ = (
+        "_body",
+        "_content_type",
+        "_headers",
+        "_json",
+        "_url",
+        "credentials",
+        "target",
+        "templated",
+    )
 
     def __init__(self, target: HttpTarget) -> None:
         self.target = target
@@ -57,6 +67,8 @@ class CompiledTarget:
             or any(isinstance(value, Template) for _, value in self._headers)
         )
         """Whether there is anything to fill in."""
+        secret = self.templated or target.auth is not None
+        self.credentials = Credentials.of(target) if secret else None
 
     def url(self, values: Mapping[str, str]) -> str:
         """The URL to call."""

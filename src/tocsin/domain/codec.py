@@ -16,6 +16,8 @@ from tocsin.domain.duration import format_duration, parse_duration
 from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, Timings
 from tocsin.domain.instant import format_instant, parse_instant
 from tocsin.domain.job import (
+    BasicAuth,
+    BearerAuth,
     BodyKind,
     DeliveryMode,
     HttpTarget,
@@ -26,6 +28,7 @@ from tocsin.domain.job import (
     MisfirePolicy,
     Overlap,
     Target,
+    TargetAuth,
 )
 from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.schedule import schedule_from_json
@@ -152,10 +155,31 @@ def _target_to_json(target: Target) -> dict[str, Any]:
                 "timeout": format_duration(target.timeout),
                 "redirects": target.redirects,
             }
+            if target.auth is not None:
+                shown["auth"] = _auth_to_json(target.auth)
+            if target.signing is not None:
+                shown["signing"] = {"secret": target.signing}
             if target.body_kind is not BodyKind.NONE:
                 shown[BODY_FIELDS[target.body_kind]] = target.body
             return shown
     assert_never(target)
+
+
+def _auth_to_json(auth: TargetAuth) -> dict[str, Any]:
+    match auth:
+        case BasicAuth():
+            return {"type": "basic", "username": auth.username, "password": auth.password}
+        case BearerAuth():
+            return {"type": "bearer", "token": auth.token}
+    assert_never(auth)
+
+
+def _auth_from_json(data: Mapping[str, Any] | None) -> TargetAuth | None:
+    if data is None:
+        return None
+    if data["type"] == "basic":
+        return BasicAuth(username=data["username"], password=data["password"])
+    return BearerAuth(token=data["token"])
 
 
 def _target_from_json(data: Mapping[str, Any]) -> Target:
@@ -173,6 +197,8 @@ def _target_from_json(data: Mapping[str, Any]) -> Target:
         body=body,
         timeout=_duration_of(data["timeout"]),
         redirects=data["redirects"],
+        auth=_auth_from_json(data.get("auth")),
+        signing=None if data.get("signing") is None else data["signing"]["secret"],
     )
 
 

@@ -70,6 +70,24 @@ _AT_MOST_ONCE = DeliveryMode.AT_MOST_ONCE
 
 @quick
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BasicAuth:
+    """A name and a password (RFC 7617); both may hold placeholders."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BearerAuth:
+    """A token (RFC 6750), which may hold placeholders."""
+
+    token: str
+
+
+TargetAuth: TypeAlias = BasicAuth | BearerAuth
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HttpTarget:
     """The HTTP request that a fire makes; URL, header values and body may hold placeholders."""
 
@@ -83,6 +101,10 @@ class HttpTarget:
     """For one attempt as a whole."""
     redirects: int = 0
     """How many redirects are followed at most."""
+    auth: TargetAuth | None = None
+    """What the ``Authorization`` header is made of."""
+    signing: str | None = None
+    """The secret that calls are signed with; ``None``: the signing key of the namespace."""
 
 
 @quick

@@ -13,13 +13,17 @@ from urllib.parse import quote
 from tocsin.domain.job import Json
 
 NAMES = ("fire_time", "fire_time_ms", "execution_id", "job_id", "job_name", "attempt")
-"""Every placeholder that there is."""
+"""Every placeholder that there is, besides those of secrets."""
+
+SECRET = "secret."  # noqa: S105  # of a placeholder
+"""What the name of a secret's placeholder begins with."""
 
 Values: TypeAlias = Mapping[str, str]
-"""The text of each of ``NAMES``."""
+"""The text of each of ``NAMES``, and of each ``secret.NAME`` that is used."""
 
 _OPEN = "{{"
 _TOKEN = re.compile(r"\{\{\{\{|\{\{\s*([^{}]*?)\s*\}\}|\{\{")
+_SECRET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _BEFORE_PATH = re.compile(r"[^:/?#]*://[^/?#]*[/?#]")
 
 
@@ -62,7 +66,7 @@ class Template:
                     )
                 literal += _OPEN
                 continue
-            if name not in NAMES:
+            if name not in NAMES and not is_secret_name(name.removeprefix(SECRET), name):
                 raise ValueError(_unknown(name))
             texts.append(literal)
             names.append(name)
@@ -91,6 +95,11 @@ class Template:
     def constant(self) -> bool:
         """Whether it renders to the same text each time."""
         return not self._names
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that it uses, without ``secret.``."""
+        return tuple(name.removeprefix(SECRET) for name in self._names if name.startswith(SECRET))
 
     def render(self, values: Values, encode: Callable[[str], str] | None = None) -> str:
         """The text with each placeholder replaced by its value.
@@ -176,6 +185,11 @@ def _render(node: _Node, values: Values) -> Json:
     return {key: _render(item, values) for key, item in node.items()}
 
 
+def is_secret_name(name: str, placeholder: str = SECRET) -> bool:
+    """Whether a secret may be called so: a letter, then up to 99 of a-z, A-Z, 0-9, _ and -."""
+    return placeholder.startswith(SECRET) and _SECRET_NAME.fullmatch(name) is not None
+
+
 def _percent(value: str) -> str:
     return quote(value, safe="")
 
@@ -183,6 +197,11 @@ def _percent(value: str) -> str:
 def _unknown(name: str) -> str:
     if not name:
         return "has an empty placeholder {{ }}; write {{{{ where a literal {{ is meant"
+    if name.startswith(SECRET):
+        return (
+            f"has {{{{ {name[:64]} }}}}, which is not the name of a secret: a letter, then up to "
+            "99 letters, digits, _ and -"
+        )
     near = get_close_matches(name[:64].lower(), NAMES, n=1)
     hint = f"did you mean {{{{ {near[0]} }}}}?" if near else f"known are {', '.join(NAMES)}"
     return f"has the unknown placeholder {{{{ {name[:64]} }}}}; {hint}"

@@ -11,7 +11,9 @@ from tocsin.domain.instant import Millis
 RETRY_AFTER_BOUND: Millis = 3_600_000
 """The longest wait that a ``Retry-After`` header is granted: one hour."""
 
-NETWORK_KINDS = frozenset({"connection", "dns", "tls", "timeout", "protocol", "too_large"})
+NETWORK_KINDS = frozenset(
+    {"blocked", "connection", "dns", "tls", "timeout", "protocol", "too_large"}
+)
 """The words besides status rules that ``retry.on`` may hold."""
 
 

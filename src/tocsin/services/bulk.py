@@ -27,6 +27,7 @@ from tocsin.domain.job import (
     Json,
     Misfire,
     Overlap,
+    TargetAuth,
     lane_of,
 )
 from tocsin.domain.placeholder import JsonTemplate
@@ -84,6 +85,8 @@ class _Frame:
     body: Json
     timeout: Millis
     redirects: int
+    auth: TargetAuth | None
+    signing: str | None
     text: str
     """From the end of the URL to the JSON body, or to the end of the target."""
 
@@ -192,6 +195,8 @@ class BulkReader:
                 body=body,
                 timeout=known.timeout,
                 redirects=known.redirects,
+                auth=known.auth,
+                signing=known.signing,
             ),
             retry=policies.retry,
             misfire=policies.misfire,
@@ -253,7 +258,7 @@ class BulkReader:
         return known
 
     def _learn_url(self, url: str) -> _Url | None:
-        if not 0 < len(url) <= MAX_URL or url_problems(url):
+        if not 0 < len(url) <= MAX_URL or url_problems(url, self._defaults.why_never):
             return None
         made = _Url(lane=lane_of(HttpTarget(url=url)), text=orjson.dumps(url).decode())
         _keep(self._urls, url, made, len(url))
@@ -297,6 +302,8 @@ class BulkReader:
             body=spec.target.body if body is None else None,
             timeout=spec.target.timeout,
             redirects=spec.target.redirects,
+            auth=spec.target.auth,
+            signing=spec.target.signing,
             text=frame_text,
         )
         _keep(self._frames, (frame_key, body is not None), made, len(frame_key))

@@ -17,6 +17,7 @@ from tocsin.services.group_commit import GroupCommit
 from tocsin.services.masking import masked_definition
 from tocsin.services.requests import Keyed
 from tocsin.services.scope import Scoped
+from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged
 from tocsin.store.port import JobView, Limits, NewJob, NewJobs, Request, Store
 
@@ -60,6 +61,7 @@ class JobCreation(Scoped):
         limits: Limits,
         defaults: JobDefaults,
         max_batch: int,
+        vault: Vault | None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -69,13 +71,14 @@ class JobCreation(Scoped):
         self._checking = asyncio.Lock()
         self._defaults = defaults
         self._max_batch = max_batch
+        self._vault = vault
 
     async def create(self, data: object, key: str | None) -> Saved:
         """Store a new job; see ``JobService.create``."""
         keyed = Keyed.of(self._scope.namespace, "jobs.create", key, data)
         now = self._now()
         try:
-            new = self._new(data, now)
+            new = await self._new(data, now)
         except InvalidInput as error:
             return Saved(
                 view=(await self._replay_or(keyed, error))[0], created=False, replayed=True
@@ -118,6 +121,8 @@ class JobCreation(Scoped):
                 try:
                     one = reader.read(items[index])
                     self._scope.require_tag(one.new.job.spec.tags)
+                    if self._may_use_secrets(one.new):
+                        await self._require_secrets(one.new)
                     fresh.append(one)
                 except InvalidInput as error:
                     problems.extend(error.under(f"jobs.{index}").problems)
@@ -135,6 +140,7 @@ class JobCreation(Scoped):
         if definition.name != name:
             raise name_differs()
         new = self._of(definition, now)
+        await self._require_secrets(new)
         try:
             await self._keep([new], None, now, self._entry_of(new, now))
         except InvalidInput:
@@ -160,8 +166,10 @@ class JobCreation(Scoped):
             )
         return items
 
-    def _new(self, data: object, now: Millis) -> NewJob:
-        return self._of(read_definition(data, defaults=self._defaults, now=now), now)
+    async def _new(self, data: object, now: Millis) -> NewJob:
+        new = self._of(read_definition(data, defaults=self._defaults, now=now), now)
+        await self._require_secrets(new)
+        return new
 
     def _of(self, definition: Definition, now: Millis) -> NewJob:
         self._scope.require_tag(definition.spec.tags)
@@ -188,6 +196,14 @@ class JobCreation(Scoped):
             entry_id=self._new_id(),
             after={"count": len(news), "ids": ids},
         )
+
+    def _may_use_secrets(self, new: NewJob) -> bool:
+        """Whether it takes a closer look: a definition that is written tells at a glance."""
+        return self._vault is not None and (new.written is None or "secret" in new.written)
+
+    async def _require_secrets(self, new: NewJob) -> None:
+        if self._vault is not None:
+            await self._vault.require(self._scope.namespace, new.job.spec.target)
 
     async def _keep(
         self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, entry: AuditEntry

@@ -34,7 +34,7 @@ from tocsin.services.shapes import (
     MisfireIn,
     RetryIn,
 )
-from tocsin.services.targets import Problems, depth_of, read_target
+from tocsin.services.targets import Problems, WhyNever, depth_of, read_target
 
 AT_GRACE: Millis = MINUTE
 """How far in the past a new ``at`` may lie where the job sets no misfire grace of its own."""
@@ -50,12 +50,14 @@ _NO_METADATA: Mapping[str, Json] = {}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobDefaults:
-    """What a job has where its owner says nothing."""
+    """What a job has where its owner says nothing, and where none may call."""
 
     timeout: Millis = 30_000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     misfire: Misfire = field(default_factory=Misfire)
     success: CodeRule = field(default_factory=lambda: CodeRule(("2xx",)))
+    why_never: WhyNever | None = None
+    """Knows the places that the egress guard will never let be called; ``None``: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +110,9 @@ def read_definition(
         )
     except InvalidInput as error:
         problems.extend(error.under("schedule").problems)
-    target = read_target(job["target"], problems, timeout=defaults.timeout)
+    target = read_target(
+        job["target"], problems, timeout=defaults.timeout, why_never=defaults.why_never
+    )
     retry = _read_retry(job.get("retry"), defaults.retry, problems)
     success = _read_success(job.get("success"), defaults.success, problems)
     tags = _read_tags(job.get("tags"), problems)
@@ -157,7 +161,10 @@ def merge_patch(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-_HTTP_FIELDS = ("method", "headers", "body", "body_text", "body_base64", "timeout", "redirects")
+_HTTP_FIELDS = (
+    *("method", "headers", "body", "body_text", "body_base64"),
+    *("timeout", "redirects", "auth", "signing"),
+)
 _ALTERNATIVES: tuple[tuple[str, tuple[dict[str, tuple[str, ...]], ...]], ...] = (
     ("schedule", ({"cron": (), "every": ("anchor",), "at": ()},)),
     (

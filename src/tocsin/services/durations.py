@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from tocsin.domain.duration import format_duration, parse_duration
-from tocsin.domain.errors import FieldProblem
+from tocsin.domain.errors import FieldProblem, InvalidInput
 from tocsin.domain.instant import Millis
 
 
@@ -35,6 +35,15 @@ def read_duration(
             )
         )
         return None
+    return duration
+
+
+def require_duration(value: object, field: str, low: Millis, high: Millis) -> Millis:
+    """The same, raising ``InvalidInput`` where there is none."""
+    problems: list[FieldProblem] = []
+    duration = read_duration(value, field, low, high, problems)
+    if duration is None:
+        raise InvalidInput(problems)
     return duration
 
 

@@ -23,6 +23,7 @@ from tocsin.services.lifecycle import Change
 from tocsin.services.masking import changed, masked_definition
 from tocsin.services.scope import Scope, Scoped
 from tocsin.services.targets import depth_of
+from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
 from tocsin.store.port import JobQuery, JobView, Limits, Page, Store
 
@@ -60,6 +61,7 @@ class JobService(Scoped):
         limits: Limits,
         defaults: JobDefaults,
         max_batch: int = 10_000,
+        vault: Vault | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -67,6 +69,7 @@ class JobService(Scoped):
         self._new_id = new_id
         self._limits = limits
         self._defaults = defaults
+        self._vault = vault
         self._creation = JobCreation(
             store=store,
             bus=bus,
@@ -75,6 +78,7 @@ class JobService(Scoped):
             limits=limits,
             defaults=defaults,
             max_batch=max_batch,
+            vault=vault,
         )
 
     def within(self, scope: Scope) -> Self:
@@ -161,7 +165,7 @@ class JobService(Scoped):
                 raise Conflict(f"a job {ref!r} exists already", code="already_exists")
             _require(view, match)
             now = self._now()
-            definition = self._read_again(view.job, data, now)
+            definition = await self._read_again(view.job, data, now)
             if ref == view.job.name and definition.name not in {None, ref}:
                 raise name_differs()
             same = definition.spec == view.job.spec and definition.name in {None, view.job.name}
@@ -180,7 +184,7 @@ class JobService(Scoped):
 
         async def decide(view: JobView, now: Millis) -> Change | None:
             before: dict[str, Any] = {"name": view.job.name, **spec_to_json(view.job.spec)}
-            definition = self._read_again(view.job, merge_patch(before, data), now)
+            definition = await self._read_again(view.job, merge_patch(before, data), now)
             wake = data.get("schedule") is not None
             return await self._edit(view, definition, now, wake=wake)
 
@@ -287,14 +291,17 @@ class JobService(Scoped):
         last = await self._store.last_planned(view.job.id)
         return lifecycle.edited(view, definition, now=now, last_planned=last, wake=wake)
 
-    def _read_again(self, job: Job, data: object, now: Millis) -> Definition:
-        return read_definition(
+    async def _read_again(self, job: Job, data: object, now: Millis) -> Definition:
+        definition = read_definition(
             data,
             defaults=self._defaults,
             now=now,
             previous=job.spec.schedule,
             own_id=job.id,
         )
+        if self._vault is not None and definition.spec.target != job.spec.target:
+            await self._vault.require(job.namespace, definition.spec.target)
+        return definition
 
     async def _find(self, ref: str) -> JobView | None:
         view = await self._look(ref)

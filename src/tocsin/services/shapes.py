@@ -28,6 +28,7 @@ MAX_DESCRIPTION: Final = 2_000
 NAME_PATTERN: Final = "^[a-z0-9][a-z0-9._-]{0,99}$"
 # Printable, no comma (lists of tags are written with commas), no space at either end.
 TAG_PATTERN: Final = r"^[^\x00-\x20\x7f,](?:[^\x00-\x1f\x7f,]*[^\x00-\x20\x7f,])?$"
+SECRET_PATTERN: Final = "^[A-Za-z][A-Za-z0-9_-]{0,99}$"  # noqa: S105  # of a name
 METHOD_PATTERN: Final = "^[A-Za-z][A-Za-z-]{0,19}$"
 
 _DURATION_SCHEMA: Final = {
@@ -116,12 +117,38 @@ ScheduleIn: TypeAlias = Annotated[
 
 
 @with_config(_STRICT)
+class AuthIn(TypedDict, total=False):
+    """What the `Authorization` header is made of: `username` and `password`, or `token`.
+
+    Password and token are put together from secrets: `{{ secret.NAME }}`.
+    """
+
+    type: Required[Literal["basic", "bearer"]]
+    username: Annotated[str | None, Field(max_length=1_000)]
+    password: Annotated[str | None, Field(max_length=8_192)]
+    token: Annotated[str | None, Field(max_length=8_192)]
+
+
+@with_config(_STRICT)
+class SigningIn(TypedDict):
+    """What the call is signed with."""
+
+    secret: Annotated[
+        str,
+        Field(
+            pattern=SECRET_PATTERN,
+            description="Name of a secret whose value is a signing key (`whsec_…`).",
+        ),
+    ]
+
+
+@with_config(_STRICT)
 class TargetIn(TypedDict, total=False):
     """What a fire does: an HTTP request (`url`), or a line in the log (`log`).
 
     URL, header values and the strings of the body may hold the placeholders `{{ fire_time }}`,
-    `{{ fire_time_ms }}`, `{{ execution_id }}`, `{{ job_id }}`, `{{ job_name }}` and
-    `{{ attempt }}`; `{{{{` writes `{{`.
+    `{{ fire_time_ms }}`, `{{ execution_id }}`, `{{ job_id }}`, `{{ job_name }}`,
+    `{{ attempt }}` and `{{ secret.NAME }}`; `{{{{` writes `{{`.
     """
 
     url: Annotated[
@@ -157,6 +184,13 @@ class TargetIn(TypedDict, total=False):
     redirects: Annotated[
         int | None, Field(ge=0, le=10, description="How many are followed; by default 0.")
     ]
+    auth: Annotated[
+        AuthIn | None, Field(description="Basic or bearer credentials; by default none.")
+    ]
+    signing: Annotated[
+        SigningIn | None,
+        Field(description="By default calls are signed with the key of the namespace."),
+    ]
     log: Annotated[
         str | None,
         Field(
@@ -185,7 +219,7 @@ class RetryIn(TypedDict, total=False):
         RuleList | None,
         Field(
             description="What is tried again: `connection`, `dns`, `tls`, `timeout`, `protocol`, "
-            "`too_large`, and codes as `5xx`, `429`, `500-504`."
+            "`too_large`, `blocked`, and codes as `5xx`, `429`, `500-504`."
         ),
     ]
 
@@ -278,6 +312,34 @@ class PreviewIn(TypedDict, total=False):
 
 
 @with_config(_STRICT)
+class SecretIn(TypedDict, total=False):
+    """The value of a secret, which no answer will ever hold."""
+
+    # What is shorter could not be told from other text, and so not be masked in an excerpt.
+    value: Required[Annotated[str, Field(min_length=4, max_length=65_536)]]
+    overlap: Annotated[
+        Duration,
+        Field(
+            description="How long the value before this one goes on signing, where it is a "
+            "signing key; up to 30 days, by default 0."
+        ),
+    ]
+
+
+@with_config(_STRICT)
+class RotationIn(TypedDict, total=False):
+    """How a signing key is replaced."""
+
+    overlap: Annotated[
+        Duration,
+        Field(
+            description="How long the key before this one goes on signing; up to 30 days, by "
+            "default 24 h."
+        ),
+    ]
+
+
+@with_config(_STRICT)
 class BatchIn(TypedDict):
     """Jobs to create, all or none."""
 
@@ -287,6 +349,8 @@ class BatchIn(TypedDict):
 JOB: Final[TypeAdapter[JobIn]] = TypeAdapter(JobIn)
 TRIGGER: Final[TypeAdapter[TriggerIn]] = TypeAdapter(TriggerIn)
 PREVIEW: Final[TypeAdapter[PreviewIn]] = TypeAdapter(PreviewIn)
+SECRET: Final[TypeAdapter[SecretIn]] = TypeAdapter(SecretIn)
+ROTATION: Final[TypeAdapter[RotationIn]] = TypeAdapter(RotationIn)
 
 READ_ONLY: Final = frozenset(
     {"id", "status", "version", "created_at", "updated_at", "next_fire_at", "last_execution"}
@@ -296,6 +360,8 @@ READ_ONLY: Final = frozenset(
 FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     (): tuple(JobIn.__annotations__),
     ("target",): tuple(TargetIn.__annotations__),
+    ("target", "auth"): tuple(AuthIn.__annotations__),
+    ("target", "signing"): tuple(SigningIn.__annotations__),
     ("retry",): tuple(RetryIn.__annotations__),
     ("misfire",): tuple(MisfireIn.__annotations__),
 }
@@ -315,4 +381,10 @@ TRIGGER_FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 }
 PREVIEW_FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     (): tuple(PreviewIn.__annotations__),
+}
+SECRET_FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
+    (): tuple(SecretIn.__annotations__),
+}
+ROTATION_FIELDS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
+    (): tuple(RotationIn.__annotations__),
 }

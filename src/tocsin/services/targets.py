@@ -4,18 +4,28 @@ import ipaddress
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import idna
 import orjson
 
 from tocsin.domain.errors import FieldProblem
 from tocsin.domain.instant import DAY, Millis
-from tocsin.domain.job import BodyKind, HttpTarget, Json, LogTarget, Target
+from tocsin.domain.job import (
+    BasicAuth,
+    BearerAuth,
+    BodyKind,
+    HttpTarget,
+    Json,
+    LogTarget,
+    Target,
+    TargetAuth,
+)
 from tocsin.domain.placeholder import JsonTemplate, Template
 from tocsin.services.durations import read_duration
-from tocsin.services.shapes import MAX_BODY, MAX_DEPTH, TargetIn
+from tocsin.services.shapes import MAX_BODY, MAX_DEPTH, AuthIn, TargetIn
 
 Problems = list[FieldProblem]
 
@@ -42,7 +52,10 @@ _FRAMING = frozenset(
 _OWN = frozenset({"idempotency-key", "traceparent"})
 _OWN_PREFIXES = ("webhook-", "tocsin-")
 
-_HTTP_ONLY = ("method", "headers", "body", "body_text", "body_base64", "timeout", "redirects")
+_HTTP_ONLY = (
+    *("method", "headers", "body", "body_text", "body_base64"),
+    *("timeout", "redirects", "auth", "signing"),
+)
 _BODIES = (
     ("body", BodyKind.JSON),
     ("body_text", BodyKind.TEXT),
@@ -50,7 +63,13 @@ _BODIES = (
 )
 
 
-def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Target | None:
+WhyNever: TypeAlias = Callable[[str, int], str | None]
+"""The rule that forbids every call to a host (lower case, ASCII) and port; ``None`` for none."""
+
+
+def read_target(
+    data: TargetIn, problems: Problems, *, timeout: Millis, why_never: WhyNever | None = None
+) -> Target | None:
     """The target, or ``None`` where something is wrong with it; ``timeout`` is the default."""
     before = len(problems)
     given: Mapping[str, object] = data
@@ -64,16 +83,19 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
             if given.get(name) is not None:
                 problems.append(_problem(name, "does not go with log", "conflict"))
         try:
-            Template.parse(log)
+            if Template.parse(log).secrets:
+                problems.append(_problem("log", "would write a secret into the log", "placeholder"))
         except ValueError as error:
             problems.append(_problem("log", str(error), "placeholder"))
         return LogTarget(text=log) if len(problems) == before else None
 
     assert url is not None  # noqa: S101  # for the type checker: one of both is there
-    problems.extend(url_problems(url))
+    problems.extend(url_problems(url, why_never))
     headers = data.get("headers")
     pairs = _read_headers(headers, problems) if headers else ()
     kind, body = _read_body(given, problems)
+    auth = _read_auth(data.get("auth"), pairs, problems)
+    signing = data.get("signing")
     limit = data.get("timeout")
     method = (data.get("method") or "POST").upper()
     if method == "CONNECT":
@@ -90,7 +112,68 @@ def read_target(data: TargetIn, problems: Problems, *, timeout: Millis) -> Targe
         body=body,
         timeout=timeout,
         redirects=data.get("redirects") or 0,
+        auth=auth,
+        signing=None if signing is None else signing["secret"],
     )
+
+
+_AUTH_FIELDS = {"basic": ("username", "password"), "bearer": ("token",)}
+
+
+def _read_auth(
+    data: AuthIn | None, headers: Sequence[tuple[str, str]], problems: Problems
+) -> TargetAuth | None:
+    if data is None:
+        return None
+    if any(name.lower() == "authorization" for name, _ in headers):
+        problems.append(
+            _problem("auth", "does not go with an Authorization header of its own", "conflict")
+        )
+    given: Mapping[str, object] = data
+    fields = _AUTH_FIELDS[data["type"]]
+    texts: dict[str, str] = {}
+    for name in sorted({name for group in _AUTH_FIELDS.values() for name in group}):
+        value = given.get(name)
+        if name not in fields:
+            if value is not None:
+                message = f"does not go with the type {data['type']}"
+                problems.append(_problem(f"auth.{name}", message, "conflict"))
+        elif value is None:
+            problems.append(_problem(f"auth.{name}", "is required", "required"))
+        else:
+            texts[name] = str(value)
+            _check_credential(name, str(value), problems)
+    if len(texts) < len(fields):
+        return None
+    if data["type"] == "basic":
+        return BasicAuth(username=texts["username"], password=texts["password"])
+    return BearerAuth(token=texts["token"])
+
+
+def _check_credential(name: str, text: str, problems: Problems) -> None:
+    try:
+        template = Template.parse(text)
+    except ValueError as error:
+        problems.append(_problem(f"auth.{name}", str(error), "placeholder"))
+        return
+    if _BAD_VALUE.search(text):
+        problems.append(
+            _problem(f"auth.{name}", "holds a line break or control character", "invalid")
+        )
+    elif name == "username":
+        if ":" in text:
+            problems.append(
+                _problem("auth.username", "holds a colon, which would end it (RFC 7617)", "invalid")
+            )
+    elif not template.secrets:
+        problems.append(
+            _problem(
+                f"auth.{name}",
+                "would be readable by whoever may see the job; keep it as a secret "
+                "(`tocsin secrets set NAME`) and write {{ secret.NAME }}",
+                "plain_secret",
+            )
+        )
 
 
 def check_json_body(body: Json, field: str, problems: Problems) -> bytes | None:
@@ -163,10 +246,18 @@ def _check_base64(text: str, problems: Problems) -> None:
         problems.append(_problem("body_base64", f"is larger than {MAX_BODY:,} bytes", "too_long"))
 
 
+def url_problems(url: str, why_never: WhyNever | None) -> Sequence[FieldProblem]:
+    """What is wrong with the URL of a target."""
+    problems = _url_problems(url)
+    if problems or why_never is None:
+        return problems
+    rule = why_never(*_place_of(url))
+    return [] if rule is None else [_problem("url", f"can never be called: {rule}", "blocked")]
+
+
 # The jobs of a batch often have one target. Not many, because a URL can be 8 KiB long.
 @lru_cache(maxsize=512)
-def url_problems(url: str) -> Sequence[FieldProblem]:
-    """What is wrong with the URL of a target."""
+def _url_problems(url: str) -> Sequence[FieldProblem]:
     match = _URL.fullmatch(url)
     if match is None:
         return [_problem("url", "is not an absolute http:// or https:// URL", "invalid_url")]
@@ -186,6 +277,19 @@ def url_problems(url: str) -> Sequence[FieldProblem]:
     if wrong is not None:
         problems.append(_problem("url", wrong, "invalid_url"))
     return problems
+
+
+@lru_cache(maxsize=512)
+def _place_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL without problems."""
+    match = _URL.fullmatch(url)
+    assert match is not None  # noqa: S101  # it has no problems
+    authority = match[2]
+    port = authority.rpartition("]")[2].rpartition(":")[2]
+    host = authority.removesuffix(f":{port}").strip("[]").lower()
+    if not host.isascii():
+        host = idna.encode(host, uts46=True).decode("ascii")
+    return host, int(port) if port.isdigit() else 443 if match[1].lower() == "https" else 80
 
 
 @lru_cache(maxsize=4_096)

@@ -149,6 +149,26 @@ Created: TypeAlias = Request | Exception | None
 """What became of new jobs: stored (``None``), asked for before (the stored request), or refused."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSecret:
+    """A secret as it is stored: encrypted. ``(namespace, name)`` is unique."""
+
+    namespace: str
+    name: str
+    version: int
+    """Grows by one with each change."""
+    created_at: Millis
+    updated_at: Millis
+    """When its value was last set; to encrypt it anew is none of that."""
+    shown: bool = False
+    """Whether the value, where Tocsin made it, was shown to somebody."""
+    sealed: str
+    previous_sealed: str | None = None
+    """The value before this one, while it still counts."""
+    previous_until: Millis | None = None
+    """The end of that."""
+
+
 # --- engine -------------------------------------------------------------------------------------
 
 
@@ -373,6 +393,38 @@ class Store(AccessStore, Protocol):
         """What the store holds of definitions, at a cost that does not grow with it.
 
         Of all namespaces together: the limits hold for these.
+        """
+
+    # --- secrets
+
+    async def secrets_mark(self) -> str:
+        """A text that changes whenever a secret does, at next to no cost."""
+
+    async def list_secrets(self) -> Sequence[StoredSecret]:
+        """All secrets, by namespace and name."""
+
+    async def put_secret(
+        self,
+        secret: StoredSecret,
+        *,
+        if_version: int | None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> bool:
+        """Store a secret, on condition that the stored one has this version (``None``: no such).
+
+        Whether it was stored.
+        """
+
+    async def delete_secret(
+        self, namespace: str, name: str, *, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        """Delete a secret; whether there was one."""
+
+    async def secret_uses(self, namespace: str) -> dict[str, int]:
+        """How many jobs, deleted ones left out, use each secret; unused ones are left out.
+
+        Uses are those of ``domain.secrets.secrets_of``. The cost grows with the number of jobs
+        that use a secret, not with that of jobs; a definition that cannot be read is left out.
         """
 
     # --- executions

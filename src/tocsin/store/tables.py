@@ -80,6 +80,18 @@ Index(
     postgresql_where=text(DELETED),
 )
 
+USES_SECRET = "instr(spec, 'secret') > 0"  # noqa: S105  # a condition
+USES_SECRET_POSTGRES = "strpos(spec, 'secret') > 0"  # noqa: S105
+"""Definitions that may use a secret: few among many."""
+
+Index(
+    "jobs_using_secrets",
+    jobs.c.namespace,
+    jobs.c.id,
+    sqlite_where=text(USES_SECRET),
+    postgresql_where=text(USES_SECRET_POSTGRES),
+)
+
 job_tags = Table(
     "job_tags",
     metadata,
@@ -336,5 +348,23 @@ audit = Table(
     Column("address", Text),
     Column("before", Text),
     Column("after", Text),
+    sqlite_with_rowid=False,
+)
+
+# --- secrets ------------------------------------------------------------------------------------
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("namespace", _Name, primary_key=True),
+    Column("name", _Name, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    Column("previous_until", BigInteger),
+    # Encrypted: nothing in the database can be read without the master key.
+    Column("sealed", Text, nullable=False),
+    Column("previous_sealed", Text),
     sqlite_with_rowid=False,
 )

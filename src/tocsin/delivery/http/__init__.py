@@ -12,7 +12,7 @@ Why it is our own: docs/adr/0002-own-http-client.md.
 """
 
 from tocsin.delivery.http.client import HttpClient
-from tocsin.delivery.http.guard import AllowAll, Guard
+from tocsin.delivery.http.guard import AllowAll, EgressGuard, Guard
 from tocsin.delivery.http.message import (
     CallFailed,
     FailureKind,
@@ -29,6 +29,7 @@ __all__ = [
     "RESERVED",
     "AllowAll",
     "CallFailed",
+    "EgressGuard",
     "FailureKind",
     "Guard",
     "Head",

@@ -166,7 +166,13 @@ class HttpClient:
         deadline = asyncio.get_running_loop().time() + request.timeout
         try:
             step = Step(
-                request.method, parse_url(request.url), request.url, request.headers, request.body
+                request.method,
+                parse_url(request.url),
+                request.url,
+                request.headers,
+                request.body,
+                request.confidential,
+                request.confidential_body,
             )
             followed = 0
             while True:

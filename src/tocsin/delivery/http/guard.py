@@ -2,6 +2,10 @@
 
 from typing import Protocol
 
+from tocsin.domain.egress import EgressRules
+
+_MAX_KNOWN = 65_536
+
 
 class Guard(Protocol):
     """Decides whether an address may be called.
@@ -26,3 +30,27 @@ class AllowAll:
     def check(self, host: str, port: int, address: str) -> str | None:  # noqa: ARG002
         """Allow it."""
         return None
+
+
+class EgressGuard:
+    """Holds calls to the rules; what was decided once is looked up from then on."""
+
+    def __init__(self, rules: EgressRules) -> None:
+        self._rules = rules
+        self._known: dict[tuple[str, int, str], str | None] = {}
+
+    def check(self, host: str, port: int, address: str) -> str | None:
+        """See `Guard.check`; an address that cannot be read is forbidden."""
+        place = (host, port, address)
+        try:
+            return self._known[place]
+        except KeyError:
+            pass
+        try:
+            rule = self._rules.why_forbidden(host, port, address)
+        except ValueError:
+            rule = f"{address!r} is not an address"
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[place] = rule
+        return rule

@@ -54,6 +54,11 @@ class HttpRequest:
     """Bytes of an answer's body that are read; a longer one ends as ``too_large``."""
     excerpt: int = 4096
     """Bytes of the body that are kept; the rest is read and dropped (``truncated``)."""
+    confidential: frozenset[str] = frozenset()
+    """Headers (lower case) that no redirect takes to another origin, beside ``Authorization`` and
+    the like."""
+    confidential_body: bool = False
+    """No redirect takes the body to another origin."""
     fresh_connection: bool = False
     """At most once: a connection of its own, and the request is never written a second time."""
     may_send: Callable[[], bool] = _always

@@ -29,6 +29,10 @@ class Step(NamedTuple):
     """The URL as it was given, which a relative ``Location`` is relative to."""
     headers: Sequence[tuple[str, str]]
     body: bytes
+    confidential: frozenset[str] = frozenset()
+    """Further headers (lower case) that were meant for the first origin only."""
+    confidential_body: bool = False
+    """Whether the body is, too."""
 
 
 def next_step(step: Step, status: int, location: str | None) -> Step:
@@ -36,7 +40,7 @@ def next_step(step: Step, status: int, location: str | None) -> Step:
 
     POST becomes GET on 301 and 302, everything but HEAD does on 303; 307 and 308 keep method and
     body.  Credentials do not go to another origin.  Raises `CallFailed` (``redirect``) where there
-    is no valid place to go, or where it would leave TLS.
+    is no valid place to go, where it would leave TLS, or take a confidential body elsewhere.
     """
     if not location:
         raise CallFailed(
@@ -61,8 +65,14 @@ def next_step(step: Step, status: int, location: str | None) -> Step:
         method, body = "GET", b""
         headers = _without(headers, _ABOUT_BODY)
     if url.origin != step.url.origin:
-        headers = _without(headers, _CONFIDENTIAL)
-    return Step(method=method, url=url, text=text, headers=headers, body=body)
+        if body and step.confidential_body:
+            raise CallFailed(
+                "redirect",
+                f"{step.url.place} redirects ({status}) to {url.place}, and the body, which holds "
+                "a secret, is not taken there",
+            )
+        headers = _without(headers, _CONFIDENTIAL | step.confidential)
+    return step._replace(method=method, url=url, text=text, headers=headers, body=body)
 
 
 def _without(

@@ -30,6 +30,7 @@ from tocsin.store.port import (
     Request,
     Rescuer,
     Stats,
+    StoredSecret,
     Usage,
     Voider,
 )
@@ -62,6 +63,13 @@ from tocsin.store.sql.ownership import (
 )
 from tocsin.store.sql.record import record
 from tocsin.store.sql.requests import find_request
+from tocsin.store.sql.secrets import (
+    delete_secret,
+    list_secrets,
+    put_secret,
+    secret_uses,
+    secrets_mark,
+)
 from tocsin.store.sql.sets import create_sets
 from tocsin.store.sql.statements import Statements
 from tocsin.store.sql.stats import stats
@@ -254,6 +262,50 @@ class SqlStore(SqlAccess):
     async def usage(self) -> Usage:
         """What the store holds of definitions."""
         return await self._db.read(usage)
+
+    # --- secrets
+
+    async def secrets_mark(self) -> str:
+        """A text that changes whenever a secret does."""
+        return await self._db.read(secrets_mark)
+
+    async def list_secrets(self) -> Sequence[StoredSecret]:
+        """All secrets."""
+        return await self._db.read(list_secrets)
+
+    async def put_secret(
+        self,
+        secret: StoredSecret,
+        *,
+        if_version: int | None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> bool:
+        """Store a secret, on condition that the stored one has this version."""
+
+        def work(conn: Connection) -> bool:
+            stored = put_secret(conn, secret, if_version=if_version)
+            if stored:
+                note(conn, self._statements, audit)
+            return stored
+
+        return await self._db.write(work)
+
+    async def delete_secret(
+        self, namespace: str, name: str, *, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        """Delete a secret."""
+
+        def work(conn: Connection) -> bool:
+            found = delete_secret(conn, namespace, name)
+            if found:
+                note(conn, self._statements, audit)
+            return found
+
+        return await self._db.write(work)
+
+    async def secret_uses(self, namespace: str) -> dict[str, int]:
+        """How many jobs use each secret."""
+        return await self._db.read(lambda conn: secret_uses(conn, namespace))
 
     # --- executions
 

@@ -1,0 +1,121 @@
+"""The secrets of a call: filled in where it uses them, masked where they come back."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
+from urllib.parse import quote
+
+from tocsin.domain.job import BasicAuth, BearerAuth, HttpTarget, TargetAuth
+from tocsin.domain.placeholder import SECRET, Template
+from tocsin.domain.secrets import SIGNING_FIELD, secrets_of
+from tocsin.services.vault import Vault
+
+MASK = "[secret]"
+
+_HEADER = "target.headers."
+_BODY = "target.body"
+_SHORTEST = 4
+"""Characters of a value that was cut off, at least, to be masked."""
+
+
+class MissingSecret(Exception):
+    """A secret that a call uses does not exist, or cannot be decrypted."""
+
+
+class Credentials:
+    """What one target uses of secrets; ``of`` makes it, where there is anything."""
+
+    def __init__(self, target: HttpTarget) -> None:
+        uses = [(field, name) for field, name in secrets_of(target) if field != SIGNING_FIELD]
+        self._names = tuple(dict.fromkeys(name for _, name in uses))
+        self._auth = target.auth
+        self.headers = frozenset(
+            field.removeprefix(_HEADER).lower() for field, _ in uses if field.startswith(_HEADER)
+        )
+        """The headers that hold a secret, by names in lower case."""
+        self._last: tuple[tuple[str, ...], Mask] | None = None
+        self.in_body = any(field.startswith(_BODY) for field, _ in uses)
+
+    @classmethod
+    def of(cls, target: HttpTarget) -> "Credentials | None":
+        """``None`` for a target without secrets, which is most of them."""
+        made = cls(target)
+        return made if made._names or made._auth is not None else None
+
+    def values(self, vault: Vault, namespace: str) -> dict[str, str]:
+        """What the placeholders of its secrets stand for; raises ``MissingSecret``."""
+        found = {}
+        for name in self._names:
+            opened = vault.get(namespace, name)
+            if opened is None:
+                raise MissingSecret(
+                    f"the secret {name} does not exist, or cannot be decrypted; "
+                    f"set it with `tocsin secrets set {name}`"
+                )
+            found[SECRET + name] = opened.value
+        return found
+
+    def authorization(self, values: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+        """The ``Authorization`` header, where the target has credentials."""
+        return [] if self._auth is None else [("Authorization", _authorization(self._auth, values))]
+
+    def mask(self, values: Mapping[str, str], headers: Iterable[tuple[str, str]]) -> "Mask":
+        """What hides the secrets of a call; ``headers`` are those of ``authorization``."""
+        hidden = (
+            *(value for name, value in values.items() if name.startswith(SECRET)),
+            *(value.partition(" ")[2] for _, value in headers),
+        )
+        if self._last is None or self._last[0] != hidden:
+            self._last = hidden, Mask(hidden)
+        return self._last[1]
+
+
+class Mask:
+    """Hides values in text, as they are and in the spellings that answers echo them in."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        forms = {form for value in values for form in _forms(value) if form}
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, self._forms)), re.IGNORECASE)
+
+    def __call__(self, text: str, *, truncated: bool = False) -> str:
+        """The text without them; of a ``truncated`` one the end may be the start of a value."""
+        if not self._forms:
+            return text
+        masked = self._pattern.sub(MASK, text)
+        if truncated:
+            for form in self._forms:
+                for size in range(min(len(form) - 1, len(masked)), _SHORTEST - 1, -1):
+                    if masked.endswith(form[:size]):
+                        return masked[:-size] + MASK
+        return masked
+
+
+def _authorization(auth: TargetAuth, values: Mapping[str, str]) -> str:
+    match auth:
+        case BasicAuth():
+            name = Template.parse(auth.username).render(values)
+            password = Template.parse(auth.password).render(values)
+            return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+        case BearerAuth():
+            return "Bearer " + Template.parse(auth.token).render(values)
+    assert_never(auth)
+
+
+def _forms(value: str) -> set[str]:
+    encoded = base64.b64encode(value.encode()).decode()
+    return {
+        value,
+        value.strip(),
+        quote(value, safe=""),
+        quote(value),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        html.escape(value),
+        repr(value)[1:-1],
+        encoded,
+        encoded.rstrip("="),
+    }

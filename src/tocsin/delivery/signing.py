@@ -1,0 +1,85 @@
+"""Signing calls as Standard Webhooks says (https://www.standardwebhooks.com)."""
+
+import hmac
+from binascii import b2a_base64
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tocsin.domain.instant import Millis
+from tocsin.domain.secrets import SIGNING, SIGNING_PREFIX
+from tocsin.services.secrets import signing_key
+from tocsin.services.vault import Vault
+
+HEADER = "webhook-signature"
+
+_NEVER: Millis = 2**63
+
+
+class Signer:
+    """Signs with every key that counts now, so that receivers can change over in between."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, values: Sequence[str]) -> None:
+        """``values`` are written ``whsec_…``; raises ``ValueError`` for others."""
+        # Each is begun with its key, which takes half of the time, and copied for each call.
+        self._begun = [hmac.new(signing_key(value), digestmod="sha256") for value in values]
+
+    def sign(self, execution_id: str, timestamp: int, body: bytes) -> str:
+        """The value of the header; ``timestamp`` is that of ``webhook-timestamp``, in seconds."""
+        content = f"{execution_id}.{timestamp}.".encode() + body
+        signatures = []
+        for begun in self._begun:
+            code = begun.copy()
+            code.update(content)
+            signatures.append(f"v1,{b2a_base64(code.digest(), newline=False).decode()}")
+        return " ".join(signatures)
+
+
+class CannotSign(Exception):
+    """The secret that a job wants to be signed with is missing or no signing key."""
+
+
+class _Known(NamedTuple):
+    changes: int
+    until: Millis
+    signer: Signer | None
+
+
+class Signers:
+    """The signer of each secret, made again when the secret changes or its overlap ends."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._known: dict[tuple[str, str | None], _Known] = {}
+
+    def of(self, namespace: str, name: str | None, now: Millis) -> Signer | None:
+        """The signer of a secret, with ``None`` that of the namespace.
+
+        ``None`` where the namespace has no signing key (the server has no master key). Raises
+        ``CannotSign`` where a secret that was named cannot be used.
+        """
+        known = self._known.get((namespace, name))
+        if known is None or known.changes != self._vault.changes or now >= known.until:
+            known = self._known[namespace, name] = self._look(namespace, name, now)
+        if known.signer is None and name is not None:
+            raise CannotSign(
+                f"the secret {name}, which the job's calls are signed with, is missing or is not a "
+                "signing key (whsec_…)"
+            )
+        return known.signer
+
+    def _look(self, namespace: str, name: str | None, now: Millis) -> _Known:
+        opened = self._vault.get(namespace, SIGNING if name is None else name)
+        changes = self._vault.changes
+        if opened is None:
+            return _Known(changes, _NEVER, None)
+        overlaps = opened.previous is not None and now < opened.previous_until
+        values = [opened.value]
+        if overlaps and opened.previous is not None and opened.previous.startswith(SIGNING_PREFIX):
+            values.append(opened.previous)
+        try:
+            signer = Signer(values)
+        except ValueError:
+            return _Known(changes, _NEVER, None)
+        return _Known(changes, opened.previous_until if overlaps else _NEVER, signer)
