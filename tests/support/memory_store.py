@@ -32,7 +32,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from tocsin.domain.audit import AuditEntry
+from tocsin.domain.audit import AuditEntry, JsonText
 from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import (
     CapacityExceeded,
@@ -152,7 +152,10 @@ class MemoryState:
     def note(self, audit: Sequence[AuditEntry]) -> None:
         """Add entries of the audit log."""
         for entry in audit:
-            self.put(self.audit, entry.id, entry)
+            after = entry.after
+            if isinstance(after, JsonText):
+                after = json.loads(after)
+            self.put(self.audit, entry.id, replace(entry, after=after))
 
     def put_execution(self, execution: Execution) -> None:
         """Write an execution."""

@@ -1,10 +1,22 @@
 """What the audit log shows of definitions."""
 
+import json
 from typing import Any
 
 import pytest
+from tests.support.build import NOW
 
-from tocsin.services.masking import MASK, MAX_SHOWN, changed, masked, masked_definition
+from tocsin.domain.audit import JsonText
+from tocsin.domain.codec import spec_text
+from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.masking import (
+    MASK,
+    MAX_SHOWN,
+    changed,
+    masked,
+    masked_definition,
+    masked_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +37,33 @@ def test_names_that_do_not(name: str) -> None:
 @pytest.mark.parametrize("value", [None, "", True, "{{ secret.TOKEN }}", "Bearer {{ secret.A }}"])
 def test_what_is_no_secret_stays(value: Any) -> None:
     assert masked({"token": value}) == {"token": value}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"url": "https://a.test/x?page=2", "body": {"customer": 5, "monkey": "x"}},
+        {"url": "https://a.test/x?api_key=hidden"},
+        {"url": "https://a.test/x?SIG=hidden&key=hidden&pwd=hidden"},
+        {"url": "https://a.test/", "headers": {"Authorization": "hidden"}},
+        {"url": "https://a.test/", "headers": {"X-Team": "ops"}},
+        {"url": "https://a.test/", "body": {"deep": [{"Key": "hidden", "Sig": "hidden"}]}},
+        {"url": "https://a.test/", "body": {"PassWord": "hidden", "pass\u0057ord": "hidden"}},
+        {"url": "https://a.test/", "body_text": "hidden"},
+        {"url": "https://a.test/", "body_base64": "aGlkZGVu"},
+        {"url": "https://a.test/", "body": {"private": "hidden", "accessKey": "hidden"}},
+    ],
+)
+def test_the_short_way_shows_what_the_long_one_does(target: dict[str, Any]) -> None:
+    data = {"schedule": {"every": "1h"}, "target": target}
+    spec = read_definition(data, defaults=JobDefaults(), now=NOW).spec
+    text = spec_text(spec)
+    for written in (text, text.replace("PassWord", "Pass\\u0057ord"), None):
+        shown = masked_text(spec, written)
+        found = json.loads(shown) if isinstance(shown, JsonText) else shown
+        assert found == masked_definition(json.loads(text))
+    assert "hidden" not in str(shown)
+    assert "aGlkZGVu" not in str(shown)
 
 
 def test_a_placeholder_hides_nothing_beside_it() -> None:

@@ -3,7 +3,7 @@
 import hmac
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
@@ -24,7 +24,6 @@ log = structlog.stdlib.get_logger("tocsin.api")
 
 COOKIE = "tocsin_session"
 CSRF_HEADER = "tocsin-csrf"
-NAMESPACE_HEADER = "tocsin-namespace"
 
 MAX_ADDRESS = 64
 """Characters of an address that are looked at: an IPv6 address with a zone takes fewer."""
@@ -93,6 +92,30 @@ def set_caller(request: Request, caller: Caller) -> None:
     request.scope[_CALLER] = caller
 
 
+class _Sent(NamedTuple):
+    """What a request says of who makes it, each as it is sent first."""
+
+    authorization: str | None
+    api_key: str | None
+    cookie: str | None
+    namespace: str | None
+
+
+def _sent(request: Request) -> _Sent:
+    """Read in one pass, because every request pays for it."""
+    authorization = api_key = cookie = namespace = None
+    for name, value in request.scope["headers"]:
+        if name == b"authorization" and authorization is None:
+            authorization = value.decode("latin-1")
+        elif name == b"x-api-key" and api_key is None:
+            api_key = value.decode("latin-1")
+        elif name == b"cookie" and cookie is None:
+            cookie = value.decode("latin-1")
+        elif name == b"tocsin-namespace" and namespace is None:
+            namespace = value.decode("latin-1")
+    return _Sent(authorization, api_key, cookie, namespace)
+
+
 class KeyGate:
     """Lets in who has a key, or a session of one."""
 
@@ -104,18 +127,22 @@ class KeyGate:
 
     async def admit(self, request: Request, need: Need) -> Caller:
         """Who calls."""
-        key, session, csrf = await self._who(request)
-        caller = _caller(request, key.grant, actor_of(key), key=key, session=session, csrf=csrf)
+        sent = _sent(request)
+        key, session, csrf = await self._who(request, sent)
+        caller = _caller(
+            request, sent, key.grant, actor_of(key), key=key, session=session, csrf=csrf
+        )
         check_need(caller, need)
         return caller
 
     async def peek(self, request: Request) -> Caller | None:
         """Who calls a public route."""
+        sent = _sent(request)
         try:
-            key, session, csrf = await self._who(request)
+            key, session, csrf = await self._who(request, sent)
         except Refused:
             return None
-        return _caller(request, key.grant, actor_of(key), key=key, session=session, csrf=csrf)
+        return _caller(request, sent, key.grant, actor_of(key), key=key, session=session, csrf=csrf)
 
     async def open(self, request: Request, secret: str) -> tuple[Caller, Opened | None]:
         """Begin a session."""
@@ -126,7 +153,13 @@ class KeyGate:
             raise self._failed(request)
         key, csrf = opened.key, csrf_token(opened.token)
         caller = _caller(
-            request, key.grant, actor_of(key), key=key, session=opened.session, csrf=csrf
+            request,
+            _sent(request),
+            key.grant,
+            actor_of(key),
+            key=key,
+            session=opened.session,
+            csrf=csrf,
         )
         return caller, opened
 
@@ -153,8 +186,10 @@ class KeyGate:
         log.warning("auth.refused", address=address, path=request.url.path[:200])
         return unauthorized("this key does not work: it is wrong, has expired, or was revoked")
 
-    async def _who(self, request: Request) -> tuple[ApiKey, Session | None, str | None]:
-        secret = read_secret(request)
+    async def _who(
+        self, request: Request, sent: _Sent
+    ) -> tuple[ApiKey, Session | None, str | None]:
+        secret = _read_secret(sent)
         if secret is not None:
             if len(secret) > MAX_SECRET:
                 raise self._failed(request)
@@ -163,7 +198,7 @@ class KeyGate:
             if key is None:
                 raise self._failed(request)
             return key, None, None
-        token = _read_cookie(request)
+        token = _read_cookie(sent.cookie)
         if token is None:
             raise unauthorized(
                 "this needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`, "
@@ -176,8 +211,8 @@ class KeyGate:
         csrf = csrf_token(token)
         if request.method not in SAFE:
             check_same_origin(request)
-            sent = request.headers.get(CSRF_HEADER, "")
-            if not hmac.compare_digest(sent.encode(), csrf.encode()):
+            given = request.headers.get(CSRF_HEADER, "")
+            if not hmac.compare_digest(given.encode(), csrf.encode()):
                 raise Refused(
                     403,
                     "csrf",
@@ -209,13 +244,13 @@ class OpenGate:
             )
         if request.method not in SAFE:
             check_same_origin(request)
-        caller = _caller(request, UNLIMITED, ANONYMOUS)
+        caller = _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
         check_need(caller, need)
         return caller
 
     async def peek(self, request: Request) -> Caller | None:
         """Everybody."""
-        return _caller(request, UNLIMITED, ANONYMOUS)
+        return _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
 
     async def open(self, request: Request, secret: str) -> tuple[Caller, None]:  # noqa: ARG002
         """Nothing: there are no sessions."""
@@ -242,8 +277,11 @@ def check_need(caller: Caller, need: Need) -> None:
 
 def read_secret(request: Request) -> str | None:
     """The key that a request carries in a header; raises ``Refused`` where it carries two."""
-    given = request.headers.get("authorization")
-    other = request.headers.get("x-api-key")
+    return _read_secret(_sent(request))
+
+
+def _read_secret(sent: _Sent) -> str | None:
+    given, other = sent.authorization, sent.api_key
     if given is None:
         return other
     scheme, _, secret = given.partition(" ")
@@ -258,7 +296,8 @@ def read_secret(request: Request) -> str | None:
 def address_of(request: Request) -> str:
     """Where a request comes from, as far as trusted proxies tell."""
     # A proxy may hand on whatever it was sent, and this is kept.
-    return request.client.host[:MAX_ADDRESS] if request.client is not None else "local"
+    client = request.scope.get("client")
+    return "local" if client is None else str(client[0])[:MAX_ADDRESS]
 
 
 def unauthorized(detail: str) -> Refused:
@@ -280,6 +319,7 @@ def check_same_origin(request: Request) -> None:
 
 def _caller(
     request: Request,
+    sent: _Sent,
     grant: Grant,
     actor: Actor,
     *,
@@ -287,7 +327,7 @@ def _caller(
     session: Session | None = None,
     csrf: str | None = None,
 ) -> Caller:
-    named = _read_namespace(request)
+    named = _read_namespace(request, sent.namespace)
     if named is None:
         namespace = DEFAULT_NAMESPACE if grant.everywhere else grant.namespace
     elif not is_namespace(named):
@@ -309,8 +349,7 @@ def _caller(
     )
 
 
-def _read_namespace(request: Request) -> str | None:
-    header = request.headers.get(NAMESPACE_HEADER)
+def _read_namespace(request: Request, header: str | None) -> str | None:
     query: bytes = request.scope["query_string"]
     if b"namespace=" not in query:
         return header
@@ -328,8 +367,7 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         return []  # refused by the route for having too many
 
 
-def _read_cookie(request: Request) -> str | None:
-    header = request.headers.get("cookie")
+def _read_cookie(header: str | None) -> str | None:
     if header is None or COOKIE not in header:
         return None
     jar: SimpleCookie = SimpleCookie()

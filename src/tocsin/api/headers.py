@@ -26,6 +26,7 @@ _EVERYWHERE: tuple[Header, ...] = (
 )
 _HSTS: Header = (b"strict-transport-security", b"max-age=31536000")
 _NO_STORE: Header = (b"cache-control", b"no-store")
+_API = (*_EVERYWHERE, _NO_STORE)
 _DATA: Header = (b"content-security-policy", DATA_POLICY)
 _PAGE: Header = (b"content-security-policy", PAGE_POLICY)
 
@@ -38,12 +39,17 @@ def security_headers(given: Iterable[Header], *, path: str, scheme: str) -> list
     """
     headers = list(given)
     names = dict(headers)
-    headers += _EVERYWHERE
-    if b"content-security-policy" not in names:
-        is_page = names.get(b"content-type", b"").startswith(b"text/html")
-        headers.append(_PAGE if is_page else _DATA)
-    if b"cache-control" not in names and path.startswith("/api/v1/"):
-        headers.append(_NO_STORE)
+    if names.get(b"content-type") == b"application/json" and path.startswith("/api/v1/"):
+        # Most answers, at once.
+        headers += _EVERYWHERE if b"cache-control" in names else _API
+        headers.append(_DATA)
+    else:
+        headers += _EVERYWHERE
+        if b"content-security-policy" not in names:
+            is_page = names.get(b"content-type", b"").startswith(b"text/html")
+            headers.append(_PAGE if is_page else _DATA)
+        if b"cache-control" not in names and path.startswith("/api/v1/"):
+            headers.append(_NO_STORE)
     if scheme == "https":
         headers.append(_HSTS)
     return headers

@@ -6,6 +6,12 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
 
 
+class JsonText(str):
+    """JSON that is written already, in the place of the value that it says."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Actor:
     """Who did it."""

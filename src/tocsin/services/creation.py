@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tocsin.domain.audit import AuditEntry, Subject
-from tocsin.domain.codec import spec_to_json
 from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
@@ -14,7 +13,7 @@ from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.checking import MAX_PROBLEMS
 from tocsin.services.definitions import Definition, JobDefaults, read_definition
 from tocsin.services.group_commit import GroupCommit
-from tocsin.services.masking import masked_definition
+from tocsin.services.masking import masked_text
 from tocsin.services.requests import Keyed
 from tocsin.services.scope import Scoped
 from tocsin.services.vault import Vault
@@ -183,7 +182,7 @@ class JobCreation(Scoped):
             Subject(type="job", id=new.job.id, name=new.job.name),
             at=now,
             entry_id=self._new_id(),
-            after=masked_definition(spec_to_json(new.job.spec)),
+            after=masked_text(new.job.spec, new.written),
         )
 
     def _entry_of_batch(self, news: Sequence[NewJob], now: Millis) -> AuditEntry:

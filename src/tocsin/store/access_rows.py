@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tocsin.domain.access import Action, Grant, Role
-from tocsin.domain.audit import Actor, AuditEntry, Subject
+from tocsin.domain.audit import Actor, AuditEntry, JsonText, Subject
 from tocsin.domain.job import Json
 from tocsin.domain.key import ApiKey, KeyOrigin, Session
 from tocsin.store.rows import dump_json, load_json, storable
@@ -98,4 +98,6 @@ def audit_of(row: Mapping[str, Any]) -> AuditEntry:
 
 
 def _text(value: Json) -> str | None:
-    return None if value is None else dump_json(value)
+    if value is None or isinstance(value, JsonText):
+        return value
+    return dump_json(value)
