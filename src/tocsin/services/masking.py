@@ -27,7 +27,7 @@ _TELLING = re.compile(
     re.IGNORECASE,
 )
 _WORDS = (
-    *("auth", "token", "secret", "passw", "passphrase", "api", "access", "private", "credential"),
+    *("auth", "token", "secret", "pass", "api", "access", "private", "credential"),
     *("cookie", "session", "signature", '"key"', '"pwd"', '"sig"', "key=", "pwd=", "sig="),
     *("body_text", "body_base64", "\\"),
 )
@@ -45,7 +45,10 @@ def masked_text(spec: JobSpec, written: str | None) -> Json:
     """
     if written is not None and len(written) <= MAX_SHOWN:
         lower = written.lower()
-        if not any(word in lower for word in _WORDS):
+        for word in _WORDS:
+            if word in lower:
+                break
+        else:
             return JsonText(written)
     return masked_definition(spec_to_json(spec))
 
