@@ -251,7 +251,11 @@ class Settings(BaseSettings):
         description="Longest wait for a connection, within the attempt's timeout.",
     )
     idle_connection: Duration = Field(
-        15_000, ge=0, le=3_600_000, description="How long an unused connection is kept open."
+        4_000,
+        ge=0,
+        le=3_600_000,
+        description="How long an unused connection is kept open. Many servers close theirs after "
+        "5 s; a call that meets such a close may have to be made again.",
     )
     egress_allow: Annotated[str, AfterValidator(_places)] = Field(
         "",

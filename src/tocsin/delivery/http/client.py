@@ -48,7 +48,7 @@ class HttpClient:
         connect_timeout: float = 10.0,
         max_connections_per_origin: int = 256,
         max_idle: int = 512,
-        idle_timeout: float = 15.0,
+        idle_timeout: float = 4.0,
         max_age: float = 300.0,
         user_agent: str = "tocsin",
         proxies: ProxyRules | None = None,
