@@ -18,8 +18,8 @@ from tocsin.store.port import Store
 BATCH = 1_000
 """Results in one transaction at most."""
 
-GATHER = 0.002
-GATHER_AT_MOST = 0.01
+GATHER = 0.005
+GATHER_AT_MOST = 0.02
 """Seconds that the first result of a batch waits for company: as long as the last batch took to be
 stored, within these bounds. So a store that is slow, or busy with other nodes, gets fewer and
 larger transactions."""
