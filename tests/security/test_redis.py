@@ -23,7 +23,7 @@ def redis() -> Iterator[RedisServer]:
 def test_limits_and_events_are_shared_and_its_death_stops_no_fire(
     cluster: ClusterFactory, receiver: Receiver, redis: RedisServer
 ) -> None:
-    env = {"TOCSIN_REDIS": redis.url, "TOCSIN_RATE_LIMIT": "6/minute", "TOCSIN_SECRET_KEY": KEY}
+    env = {"TOCSIN_REDIS": redis.url, "TOCSIN_RATE_LIMIT": "6/day", "TOCSIN_SECRET_KEY": KEY}
     them = cluster(env=env)
     one, two = them.add(), them.add()
 

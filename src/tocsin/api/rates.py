@@ -15,7 +15,7 @@ log = structlog.stdlib.get_logger("tocsin.api")
 
 OFF = "off"
 
-REDIS_TIMEOUT = 0.25
+REDIS_TIMEOUT = 0.5
 """Seconds that Redis has to answer; a request is not held up for longer."""
 
 REDIS_PAUSE = 5.0
