@@ -354,14 +354,15 @@ class _Claiming:
             statements.end_timers(conn, ends)
 
     def _complete(self) -> None:
-        count = self._statements.complete_jobs(self._conn, self._completed, self._request.now)
-        self._statements.add_to_counters(
-            self._conn,
-            {
-                counters.jobs_counter(JobStatus.ACTIVE): -count,
-                counters.jobs_counter(JobStatus.COMPLETED): count,
-            },
-        )
+        by_namespace: dict[str, list[str]] = {}
+        for job_id in self._completed:
+            by_namespace.setdefault(self._jobs[job_id].namespace, []).append(job_id)
+        changes: dict[str, int] = {}
+        for namespace, ids in sorted(by_namespace.items()):
+            count = self._statements.complete_jobs(self._conn, ids, self._request.now)
+            changes[counters.jobs_counter(JobStatus.ACTIVE, namespace)] = -count
+            changes[counters.jobs_counter(JobStatus.COMPLETED, namespace)] = count
+        self._statements.add_to_counters(self._conn, changes)
 
 
 def _beyond(found: Sequence[AnyRow], newest: Sequence[AnyRow]) -> list[AnyRow]:
