@@ -13,6 +13,7 @@ from tests.support.build import (
     NO_LIMITS,
     NOW,
     SECOND,
+    every,
     job,
     new_job,
     request,
@@ -373,6 +374,26 @@ async def test_usage_is_of_all_namespaces_and_follows_changes(store: Store) -> N
     assert usage.by_status == {JobStatus.ACTIVE: 1, JobStatus.PAUSED: 1}
     stats = await store.stats(since=NOW, now=NOW, namespace="there")
     assert stats.jobs == {JobStatus.PAUSED: 1}
+
+
+async def test_a_job_that_is_over_counts_as_completed_in_its_namespace(store: Store) -> None:
+    await join(store)
+    once = {"here": 1, "there": 2}
+    for namespace, count in once.items():
+        await add(
+            store,
+            *(job(schedule=every(SECOND, ends_at=NOW), namespace=namespace) for _ in range(count)),
+        )
+    await add(store, job(namespace="there"))
+    assert len((await claim(store)).completed) == 3
+    stats = {one: await store.stats(since=NOW, now=NOW, namespace=one) for one in (None, *once)}
+    assert {name: one.jobs for name, one in stats.items()} == {
+        None: {JobStatus.ACTIVE: 1, JobStatus.COMPLETED: 3},
+        "here": {JobStatus.COMPLETED: 1},
+        "there": {JobStatus.ACTIVE: 1, JobStatus.COMPLETED: 2},
+    }
+    assert (await store.usage()).by_status == stats[None].jobs
+    assert await store.namespaces() == ["here", "there"]
 
 
 async def test_the_last_call_of_a_deleted_job_counts_in_its_namespace_only(store: Store) -> None:

@@ -43,7 +43,7 @@ from tests.support.drive import (
     view,
 )
 from tocsin.domain.errors import Revoked
-from tocsin.domain.execution import Execution, Reason, State, execution_id
+from tocsin.domain.execution import Execution, Reason, State, closed, execution_id
 from tocsin.domain.job import (
     DeliveryMode,
     Job,
@@ -570,6 +570,47 @@ async def test_a_queued_fire_waits_for_one_with_a_later_id_too(store: Store) -> 
     assert list((await claim(store, NOW + 2 * MINUTE)).claims) == []
     await record(store, succeed(asked_for, NOW + 3 * MINUTE), now=NOW + 3 * MINUTE)
     assert (await claim_one(store, NOW + 3 * MINUTE)).execution.id == queued.id
+
+
+@pytest.mark.parametrize("room", [1, 1_000])
+async def test_a_fire_planned_late_goes_before_what_queued_up_since(
+    store: Store, room: int
+) -> None:
+    """A trigger waits for a run; when that ends, a fire time before the trigger was yet to plan."""
+    of = job(schedule=every(MINUTE, ends_at=NOW + MINUTE), overlap=Overlap.QUEUE)
+    await add(store, of)
+    await join(store)
+    running = await claim_one(store)
+    by_hand = triggered(of, NOW + MINUTE + 1)
+    await trigger(store, by_hand, now=NOW + MINUTE + 1)
+    now = NOW + MINUTE + SECOND
+    await record(store, succeed(running, now), now=now)
+    claimed = await claim(store, now, exact_limit=room)
+    (first,) = claimed.claims
+    assert (first.execution.fire_time, first.execution.queued) == (NOW + MINUTE, False)
+    assert not claimed.more
+    assert ids(await store.owned("inc-a")) == {first.execution.id}
+    assert (await stored(store, by_hand)).queued
+    assert list((await claim(store, now)).claims) == []
+    await record(store, succeed(first, now), now=now)
+    assert (await claim_one(store, now)).execution.id == by_hand.id
+
+
+async def test_the_head_of_a_queue_is_what_exists_not_what_a_plan_would_add(store: Store) -> None:
+    """A timer that an edit set back calls for what has ended: that holds up no queue."""
+    of = job(schedule=every(MINUTE, ends_at=NOW + MINUTE), overlap=Overlap.QUEUE)
+    await add(store, of)
+    await join(store)
+    known = await change(store, of, timer=timer(of, after=NOW))
+    over = closed(execution(of, NOW + MINUTE), State.SKIPPED, Reason.MISFIRE, NOW)
+    running, waiting = (triggered(of, NOW + n, salt=str(n)) for n in (1, MINUTE + 1))
+    await trigger(store, running, now=NOW + 1)
+    claimed = await claim_one(store, NOW + 1)
+    await trigger(store, waiting, now=NOW + MINUTE + 1)
+    await change(store, known, closing=[over], timer=timer(of, after=NOW))
+    now = NOW + MINUTE + SECOND
+    await record(store, succeed(claimed, now), now=now)
+    assert (await claim_one(store, now)).execution.id == waiting.id
 
 
 async def test_a_queue_ends_where_overlap_is_allowed_from_now_on(store: Store) -> None:

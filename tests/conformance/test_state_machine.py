@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -874,8 +875,18 @@ def _counts(tally: Any) -> tuple[int, int, int, int]:
     return tally.succeeded, tally.failed, tally.cancelled, tally.skipped
 
 
+SHRINK_SECONDS = 120
+"""A failure is made smaller for so long, times the scale. Hypothesis would go on for five minutes;
+what is left by then is kept, and made smaller still by the next run."""
+
+
 @pytest.mark.parametrize("store_kind", STORES)
-def test_random_calls_keep_the_promises_and_agree_with_the_model(store_kind: str) -> None:
+def test_random_calls_keep_the_promises_and_agree_with_the_model(
+    store_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There is no setting for it; it is meant to be patched.
+    limit = min(engine.MAX_SHRINKING_SECONDS, round(SHRINK_SECONDS * SCALE))
+    monkeypatch.setattr(engine, "MAX_SHRINKING_SECONDS", limit)
     machine = type(f"{store_kind.title()}Machine", (StoreMachine,), {"kind": store_kind})
     run_state_machine_as_test(
         machine,

@@ -909,7 +909,9 @@ class _Claiming:
         if execution.state is not State.PENDING:
             return  # replaced meanwhile
         if self._waits_in_queue(execution):
-            return
+            # This claim has planned an older one, which goes in its place.
+            execution = state.live_of(execution.job_id)[0]
+            assert execution.queued, "something else of the job is live"
         reason = void(execution, job)
         if reason is not None:
             self._closed += _cancel(state, [execution], reason, now)

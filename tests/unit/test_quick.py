@@ -130,6 +130,13 @@ def test_misfits_are_refused() -> None:
             quick(misfit)
 
 
+def test_nothing_inherits_from_it() -> None:
+    with pytest.raises(TypeError, match="Heir cannot inherit from Quick"):
+
+        class Heir(Quick):
+            __slots__ = ()
+
+
 def test_what_ends_keeps_every_field_but_those_of_its_end() -> None:
     of = job("a")
     live = Execution(

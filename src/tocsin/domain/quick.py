@@ -18,7 +18,8 @@ def quick(cls: type[T]) -> type[T]:
     """Give a dataclass that is frozen, keyword-only and has slots a quick ``__init__``.
 
     It stands above ``dataclass``. Raises ``TypeError`` for a class that it does not fit: one that
-    inherits, that has a ``__post_init__``, or that does not take all of its fields.
+    inherits, that has a ``__post_init__``, or that does not take all of its fields. Nothing can
+    inherit from it either: an object of such a class would be made as one of this class.
     """
     known = fields(cls)  # type: ignore[arg-type]  # raises TypeError where it is no dataclass
     names = tuple(field.name for field in known)
@@ -60,7 +61,12 @@ def quick(cls: type[T]) -> type[T]:
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     made.__annotations__ = dict(cls.__init__.__annotations__)
     setattr(cls, "__init__", made)  # noqa: B010  # mypy lets nobody assign to it
+    setattr(cls, "__init_subclass__", classmethod(_refuse_heir))  # noqa: B010
     return cls
+
+
+def _refuse_heir(heir: type) -> None:
+    raise TypeError(f"{heir.__name__} cannot inherit from {heir.__mro__[1].__name__}: it is quick")
 
 
 def maker(cls: type[T]) -> Callable[..., T]:

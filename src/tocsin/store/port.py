@@ -523,9 +523,10 @@ class Store(AccessStore, Protocol):
           replaced where whatever the plan wants to run exists already.
         - pending executions whose ``available_at`` is reached (ahead likewise unless exact), in
           lanes that are not busy; a queued one only where nothing of its job is live but what is
-          queued too, and later (by id). They keep ``available_at`` as the instant at which they
-          leave. Their claim carries the present definition of the job; where the state of the job
-          forbids them (``domain.settle.void``) they end as cancelled instead.
+          queued too, and later (by id); where this claim plans an older one, that goes in its
+          place. They keep ``available_at`` as the instant at which they leave. Their claim carries
+          the present definition of the job; where the state of the job forbids them
+          (``domain.settle.void``) they end as cancelled instead.
 
         Each limit counts over both kinds. What takes no room (fire times that are skipped, say)
         is bounded too, and then there is ``more``.

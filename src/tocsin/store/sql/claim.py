@@ -79,6 +79,9 @@ class _Claiming:
         self._lost_jobs: set[str] = set()
         self._live: dict[str, Live] = {}
         self._replaced_jobs: set[str] = set()
+        self._planned_queues: set[str] = set()
+        self._queued: dict[str, Execution] = {}
+        self._given_back = False
         self._more = False
         self._looked_at = 0
         self._claims: list[Claim] = []
@@ -190,13 +193,14 @@ class _Claiming:
     def _round(self, candidates: Sequence[_Candidate]) -> list[_Candidate]:
         """Decide on candidates and apply that; returns those for which there is room after all."""
         postponed: list[_Candidate] = []
+        self._given_back = False
         for candidate in candidates:
             row = candidate[3]
             fits = self._consider(row) if isinstance(row, Execution) else self._fire(candidate)
             if not fits:
                 postponed.append(candidate)
-        given_back = self._apply()
-        if postponed and not given_back:
+        self._apply()
+        if postponed and not self._given_back:
             self._more = True
             return []
         return postponed
@@ -204,6 +208,8 @@ class _Claiming:
     def _consider(self, execution: Execution) -> bool:
         """Take a pending execution; ``False`` where there is no room."""
         job_id = execution.job_id
+        if job_id in self._planned_queues and execution.queued:
+            execution = self._head_of_queue(execution)
         job = self._jobs.get(job_id)
         if job_id in self._replaced_jobs:
             return True
@@ -225,6 +231,16 @@ class _Claiming:
         )
         self._taken[execution.id] = Claim(execution=taken, job=job)
         return True
+
+    def _head_of_queue(self, execution: Execution) -> Execution:
+        """What goes in the place of the oldest that waited, where this claim has planned an older.
+
+        A trigger that waited for a run is one, and a fire time before it that is planned late.
+        Whether such a row is new is known when it is written.
+        """
+        self._apply()
+        planned = self._queued.get(execution.job_id)
+        return execution if planned is None or planned.id > execution.id else planned
 
     def _fire(self, candidate: _Candidate) -> bool:
         """Plan a timer; ``False`` where there is no room."""
@@ -267,6 +283,8 @@ class _Claiming:
             self._looked_at += row.skipped_count or 1
             room -= row.state is _CLAIMED
         self._left[exact] = room
+        if job.spec.overlap is _QUEUE:
+            self._planned_queues.add(job_id)
         self._planned.append((plan, job, timer, until))
         return True
 
@@ -294,8 +312,8 @@ class _Claiming:
 
     # --- applying
 
-    def _apply(self) -> bool:
-        """Apply what was decided in this round; whether some of it existed already."""
+    def _apply(self) -> None:
+        """Apply what was decided and is not applied yet."""
         conn, statements = self._conn, self._statements
         if self._taken:
             statements.take(conn, self._request.incarnation, list(self._taken))
@@ -303,24 +321,25 @@ class _Claiming:
             self._taken = {}
         planned, self._planned = self._planned, []
         if not planned:
-            return False
+            return
         existed = statements.insert_executions(
             conn, [row for plan, *_ in planned for row in plan.executions]
         )
         moves: list[tuple[Timer, Millis]] = []
         ends: list[tuple[str, Millis]] = []
-        given_back = False
         for plan, job, timer, until in planned:
             for row in plan.executions:
                 if existed and row.id in existed:
                     if row.state is _CLAIMED:
                         self._left[timer.exact] += 1
-                        given_back = True
+                        self._given_back = True
                 elif row.state is _CLAIMED:
                     self._claims.append(Claim(execution=row, job=job))
                 elif row.state.final:
                     self._closed.append(row)
-                elif not row.queued:
+                elif row.queued:
+                    self._queued.setdefault(row.job_id, row)
+                else:
                     self._more = True
             if plan.next is None:
                 ends.append((plan.job_id, plan.fire_at))
@@ -333,17 +352,17 @@ class _Claiming:
             statements.move_timers(conn, moves)
         if ends:
             statements.end_timers(conn, ends)
-        return given_back
 
     def _complete(self) -> None:
-        count = self._statements.complete_jobs(self._conn, self._completed, self._request.now)
-        self._statements.add_to_counters(
-            self._conn,
-            {
-                counters.jobs_counter(JobStatus.ACTIVE): -count,
-                counters.jobs_counter(JobStatus.COMPLETED): count,
-            },
-        )
+        by_namespace: dict[str, list[str]] = {}
+        for job_id in self._completed:
+            by_namespace.setdefault(self._jobs[job_id].namespace, []).append(job_id)
+        changes: dict[str, int] = {}
+        for namespace, ids in sorted(by_namespace.items()):
+            count = self._statements.complete_jobs(self._conn, ids, self._request.now)
+            changes[counters.jobs_counter(JobStatus.ACTIVE, namespace)] = -count
+            changes[counters.jobs_counter(JobStatus.COMPLETED, namespace)] = count
+        self._statements.add_to_counters(self._conn, changes)
 
 
 def _beyond(found: Sequence[AnyRow], newest: Sequence[AnyRow]) -> list[AnyRow]:
@@ -376,6 +395,7 @@ _NONE_LIVE = Live()
 # In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
 _CLAIMED = State.CLAIMED
 _ALLOW = Overlap.ALLOW
+_QUEUE = Overlap.QUEUE
 
 
 _order = itemgetter(0, 1)
