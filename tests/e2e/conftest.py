@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from tests.e2e.browser import chromium
-from tests.support.process import Receiver, Tocsin
+from tests.support.process import KEY, Receiver, Tocsin
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "src/tocsin/ui/static"
@@ -100,15 +100,18 @@ VisitFactory = Callable[..., Visit]
 
 @pytest.fixture
 def visit(browser: Browser, node: Tocsin) -> Iterator[VisitFactory]:
-    """Opens browser contexts on the server; afterwards none of them may have had a problem."""
+    """Opens contexts, signed in unless the key is `None`; none of them may have a problem."""
     visits: list[Visit] = []
 
-    def make(*, at: Tocsin | None = None, **options: Any) -> Visit:
+    def make(*, at: Tocsin | None = None, key: str | None = KEY, **options: Any) -> Visit:
         base = f"http://127.0.0.1:{(at or node).port}"
         context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 800}, "timezone_id": "Europe/Berlin"} | options
         )
         context.set_default_timeout(PATIENCE_MS)
+        if key is not None:
+            answer = context.request.post(f"{base}/api/v1/session", data={"key": key})
+            assert answer.ok, answer.text()
         page = context.new_page()
         made = Visit(page=page, base=base, context=context)
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import chromium
 from tests.e2e.stage import make_past
-from tests.support.process import Receiver, Tocsin, now_ms, wait_until
+from tests.support.process import KEY, Receiver, Tocsin, now_ms, wait_until
 
 DOCUMENTED = {
     "overview",
@@ -79,6 +79,7 @@ def _take(node: Tocsin, folder: Path, only: set[str]) -> None:
             context = browser.new_context(
                 viewport=WIDE, color_scheme=scheme, timezone_id="Europe/Berlin", locale="en-GB"
             )
+            context.request.post(f"{base}/api/v1/session", data={"key": KEY})
             page = context.new_page()
             for name, path in pages.items():
                 if scheme == "light" or name in {"overview", "timeline", "job", "jobs", "editor"}:
@@ -91,6 +92,7 @@ def _take(node: Tocsin, folder: Path, only: set[str]) -> None:
                 viewport=PHONE, color_scheme=scheme, timezone_id="Europe/Berlin", locale="en-GB",
                 device_scale_factor=2, has_touch=True,
             )  # fmt: skip
+            context.request.post(f"{base}/api/v1/session", data={"key": KEY})
             page = context.new_page()
             for name in ("overview", "jobs", "job", "timeline", "execution", "editor"):
                 if scheme == "light" or name == "overview":

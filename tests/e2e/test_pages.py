@@ -21,6 +21,9 @@ PAGES = {
     "executions": "/executions",
     "failed": "/executions/{failed}",
     "cluster": "/cluster",
+    "keys": "/keys",
+    "secrets": "/secrets",
+    "audit": "/audit",
     "not there": "/jobs/nobody",
 }
 

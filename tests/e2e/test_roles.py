@@ -1,82 +1,13 @@
-"""Signing in, and what a role hides or disables, by the contract of ``/api/v1/session``.
+"""Signing in, and what a role hides or disables; keys, secrets and the audit log."""
 
-The server of these tests has no authentication. What it would say of a session is put in its
-place here, on the way to the browser; everything else is real.
-"""
-
-import json
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
-from tests.e2e.conftest import Visit, VisitFactory
-from tests.support.process import Tocsin
-
-KEY = "tcs_3f9a_correct"
-
-
-@dataclass
-class Door:
-    """What the server would say of who asks."""
-
-    role: str = "admin"
-    signed_in: bool = False
-    sent: list[dict[str, str]] = field(default_factory=list)
-    """The headers of changes."""
-
-    def session(self, route: Route) -> None:
-        """`/api/v1/session`."""
-        request = route.request
-        if request.method == "POST":
-            self.signed_in = json.loads(request.post_data or "{}").get("key") == KEY
-        if request.method == "DELETE":
-            self.signed_in = False
-            route.fulfill(status=204)
-            return
-        if not self.signed_in:
-            problem = {"title": "Not signed in", "status": 401, "code": "unauthorized"}
-            route.fulfill(status=401, json=problem)
-            return
-        route.fulfill(
-            json={
-                "auth": "on",
-                "role": self.role,
-                "namespace": "default",
-                "namespaces": ["default"],
-                "actions": [],
-                "csrf_token": "token-of-the-session",
-                "key": {"id": "k1", "name": "alice", "prefix": "3f9a"},
-            }
-        )
-
-    def page(self, route: Route) -> None:
-        """Pages: as a server with these features would serve them."""
-        answer = route.fetch()
-        features = 'name="tocsin-features" content="session keys audit"'
-        route.fulfill(
-            response=answer,
-            body=answer.text().replace('name="tocsin-features" content=""', features),
-        )
-
-    def change(self, route: Route) -> None:
-        """Changes: let through, and noted."""
-        if route.request.method != "GET":
-            self.sent.append(route.request.headers)
-        route.continue_()
-
-
-def enter(look: Visit, door: Door) -> None:
-    """Put the door before the server."""
-    page = look.page
-    page.route(re.compile(r"/api/v1/session$"), door.session)
-    page.route(re.compile(r"/api/v1/jobs/"), door.change)
-    page.route(
-        lambda url: "/api/" not in url and "/assets/" not in url and "." not in url.split("/")[-1],
-        door.page,
-    )
+from tests.e2e.conftest import VisitFactory
+from tests.support.process import KEY, Tocsin
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +19,14 @@ def job(node: Tocsin) -> dict[str, Any]:
     return made
 
 
+def new_key(node: Tocsin, role: str) -> dict[str, Any]:
+    """A key with a role."""
+    made: dict[str, Any] = node.post("/keys", {"name": f"a-{role}", "role": role})
+    return made
+
+
 def test_sign_in_with_a_wrong_key_and_a_right_one(visit: VisitFactory, job: Any) -> None:
-    look, door = visit(), Door()
-    enter(look, door)
+    look = visit(key=None)
     page = look.open("/jobs")
     expect(page.get_by_role("textbox", name="API key")).to_be_focused()
     assert look.violations() == []
@@ -105,28 +41,25 @@ def test_sign_in_with_a_wrong_key_and_a_right_one(visit: VisitFactory, job: Any)
     expect(page.get_by_role("link", name="API keys")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("textbox", name="API key")).to_be_visible()
-    assert not door.signed_in
+    page.reload()
+    expect(page.get_by_role("textbox", name="API key")).to_be_visible()
 
 
 def test_a_link_signs_in_and_leaves_no_key_behind(visit: VisitFactory, job: Any) -> None:
-    look, door = visit(), Door()
-    enter(look, door)
+    look = visit(key=None)
     page = look.open(f"/sign-in#key={KEY}")
     expect(page.get_by_test_id("verdict")).to_be_visible()
     assert KEY not in page.url
-    page.go_back()
-    assert KEY not in page.url
+    assert "tocsin_session" not in page.evaluate("document.cookie")
 
 
-def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any) -> None:
-    look, door = visit(), Door(role="viewer", signed_in=True)
-    enter(look, door)
+def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any, node: Tocsin) -> None:
+    look = visit(key=new_key(node, "viewer")["key"])
     page = look.open("/jobs/guarded")
     for name in ("Trigger now", "Pause"):
         expect(page.get_by_role("button", name=name)).to_be_disabled()
-    expect(
-        page.get_by_title("Needs the role operator; this key has the role viewer.")
-    ).to_have_count(2)
+    reason = "Needs the role operator; this key has the role viewer."
+    expect(page.get_by_title(reason)).to_have_count(2)
     assert look.violations() == []
     # By keys neither.
     page.keyboard.press("t")
@@ -134,32 +67,47 @@ def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any) -> None:
     page.goto(look.base + "/jobs/new")
     expect(page.get_by_role("button", name="Create job")).to_be_disabled()
     expect(page.get_by_role("link", name="API keys")).to_have_count(0)
-    assert door.sent == []
+    assert node.get("/jobs/guarded")["status"] == "active"
+    assert node.get("/executions", job="guarded", state="succeeded")["items"] == []
 
 
 def test_an_operator_pauses_but_does_not_edit(visit: VisitFactory, job: Any, node: Tocsin) -> None:
-    look, door = visit(), Door(role="operator", signed_in=True)
-    enter(look, door)
+    look = visit(key=new_key(node, "operator")["key"])
     page = look.open("/jobs/guarded")
-    expect(
-        page.get_by_title("Needs the role editor; this key has the role operator.")
-    ).to_be_visible()
+    reason = "Needs the role editor; this key has the role operator."
+    expect(page.get_by_title(reason)).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("guarded paused")).to_be_visible()
     assert node.get("/jobs/guarded")["status"] == "paused"
-    # What proves that the change comes from the page, and which namespace it is about.
-    assert door.sent[0]["tocsin-csrf"] == "token-of-the-session"
-    assert door.sent[0]["tocsin-namespace"] == "default"
 
 
-def test_a_session_that_ends_leads_to_the_door(visit: VisitFactory, job: Any) -> None:
-    look, door = visit(), Door(signed_in=True)
-    enter(look, door)
+def test_a_key_that_is_revoked_leads_to_the_door(
+    visit: VisitFactory, job: Any, node: Tocsin
+) -> None:
+    key = new_key(node, "editor")
+    look = visit(key=key["key"])
     page = look.open("/jobs/guarded")
-    page.route(
-        re.compile(r"/api/v1/jobs\?"),
-        lambda route: route.fulfill(status=401, json={"title": "Not signed in", "status": 401}),
-    )
-    door.signed_in = False
+    node.client.delete(f"/api/v1/keys/{key['id']}").raise_for_status()
     page.get_by_role("navigation").get_by_role("link", name="Jobs").click()
     expect(page.get_by_role("textbox", name="API key")).to_be_visible()
+
+
+def test_an_admin_makes_and_revokes_a_key(visit: VisitFactory, job: Any, node: Tocsin) -> None:
+    look = visit()
+    page = look.open("/keys")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("textbox", name="Name", exact=True).fill("made-here")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("It is shown this once")).to_be_visible()
+    secret = page.get_by_role("region", name="The new key").inner_text()
+    assert secret.startswith("tcs_")
+    page.get_by_role("button", name="I have kept it").click()
+    row = page.get_by_role("row", name=re.compile("made-here"))
+    row.get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(row).to_contain_text("revoked")
+    assert look.violations() == []
+    page.goto(look.base + "/audit")
+    expect(page.get_by_text("key.revoke").first).to_be_visible()
+    assert look.violations() == []
+    assert secret not in page.content()

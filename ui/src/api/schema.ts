@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did what to what, when and from where
+         * @description It is only ever added to. With `Accept: application/x-ndjson` the answer is all entries that match, one per line. A key that holds in all namespaces sees all of them, unless the request names one.
+         */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cluster": {
         parameters: {
             query?: never;
@@ -406,6 +426,88 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List keys
+         * @description Those of the key's own namespace; of all where it holds in all. By creation.
+         */
+        get: operations["listKeys"];
+        put?: never;
+        /**
+         * Make a key
+         * @description The answer holds its secret, which nobody can be shown again. A key cannot grant more than the one that makes it.
+         */
+        post: operations["createKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{ref}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a key */
+        get: operations["getKey"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key; it stays in the list
+         * @description At once on the node that answers, within seconds on all others. Sessions that were opened with it end too.
+         */
+        delete: operations["revokeKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{ref}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give a key a new secret; the old one works for a while */
+        post: operations["rotateKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/namespaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The namespaces that one reaches
+         * @description Those that have jobs or keys, and `default`. One begins to exist with its first job or key.
+         */
+        get: operations["listNamespaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/schedules:preview": {
         parameters: {
             query?: never;
@@ -423,6 +525,140 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List secrets, without their values */
+        get: operations["listSecrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/secrets:rekey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Encrypt everything with the first master key
+         * @description Of all namespaces. Afterwards older master keys are not needed any more.
+         */
+        post: operations["rekeySecrets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set a secret
+         * @description Calls made from now on use the new value, on every node within seconds.
+         */
+        put: operations["putSecret"];
+        post?: never;
+        /** Delete a secret that no job uses */
+        delete: operations["deleteSecret"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who one is, and what one may do */
+        get: operations["getSession"];
+        put?: never;
+        /**
+         * Sign a browser in with a key
+         * @description Sets a cookie that scripts cannot read and other sites cannot send. The session ends with its key, or when it is signed out.
+         */
+        post: operations["signIn"];
+        /** Sign out */
+        delete: operations["signOut"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The signing key, without its value */
+        get: operations["getSigning"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signing:reveal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Show the signing key, once */
+        post: operations["revealSigning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signing:rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a new signing key
+         * @description The key before goes on signing beside it for `overlap`, so that receivers can change over.
+         */
+        post: operations["rotateSigning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats": {
         parameters: {
             query?: never;
@@ -430,7 +666,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The state of the service over a window, all nodes together */
+        /** The state of a namespace over a window, all nodes together */
         get: operations["getStats"];
         put?: never;
         post?: never;
@@ -600,6 +836,70 @@ export interface components {
             total_ms: number | null;
         };
         /**
+         * AuditEntryOut
+         * @description Who did what to what, when, from where.
+         */
+        AuditEntryOut: {
+            /**
+             * Action
+             * @example job.create
+             */
+            action: string;
+            actor: components["schemas"]["PartyOut"];
+            /** Address */
+            address: string | null;
+            /** After */
+            after: unknown;
+            /**
+             * At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            at: string;
+            /**
+             * Before
+             * @description What was changed; secrets are masked.
+             */
+            before: unknown;
+            /** Id */
+            id: string;
+            /**
+             * Namespace
+             * @description `*`: of all, as some keys are.
+             */
+            namespace: string;
+            subject: components["schemas"]["PartyOut"];
+        };
+        /**
+         * AuditPage
+         * @description A page of the audit log, newest first.
+         */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["AuditEntryOut"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * AuthIn
+         * @description What the `Authorization` header is made of: `username` and `password`, or `token`.
+         *
+         *     Password and token are put together from secrets: `{{ secret.NAME }}`.
+         */
+        AuthIn: {
+            /** Password */
+            password?: string | null;
+            /** Token */
+            token?: string | null;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "basic" | "bearer";
+            /** Username */
+            username?: string | null;
+        };
+        /**
          * BatchIn
          * @description Jobs to create, all or none.
          */
@@ -671,7 +971,10 @@ export interface components {
          * @description One thing that must hold for the node to fire.
          */
         CheckOut: {
-            /** Detail */
+            /**
+             * Detail
+             * @description Empty without a key that holds in all namespaces.
+             */
             detail: string;
             /** Name */
             name: string;
@@ -1074,7 +1377,7 @@ export interface components {
          */
         HealthOut: {
             /** Failed */
-            failed: number;
+            failed: number | null;
             /** Failed Ratio */
             failed_ratio: number | null;
             /** Reason */
@@ -1084,8 +1387,11 @@ export interface components {
              * @enum {string}
              */
             status: "ok" | "degraded";
-            /** Succeeded */
-            succeeded: number;
+            /**
+             * Succeeded
+             * @description null, as the others, without a key that holds in all namespaces.
+             */
+            succeeded: number | null;
             /** Threshold */
             threshold: number;
             /** Version */
@@ -1328,6 +1634,200 @@ export interface components {
             version: number;
         };
         /**
+         * KeyCreatedOut
+         * @description A key with its secret, which is shown this once.
+         */
+        KeyCreatedOut: {
+            /**
+             * Actions
+             * @description null: whatever the role allows.
+             */
+            actions: string[] | null;
+            /**
+             * Created At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Id */
+            id: string;
+            /** Key */
+            key: string;
+            /**
+             * Last Used At
+             * @description Up to a minute behind.
+             */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Namespace
+             * @description `*`: all.
+             */
+            namespace: string;
+            /**
+             * Old Secret Until
+             * @description Until when the secret before the rotation works.
+             */
+            old_secret_until: string | null;
+            /**
+             * Prefix
+             * @description `tcs_<prefix>_…`: how to tell it from others.
+             */
+            prefix: string;
+            /**
+             * Rate Limit
+             * @description null: as the server is set.
+             */
+            rate_limit: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "editor" | "admin";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "expired" | "revoked";
+            /**
+             * Tags
+             * @description null: not limited to any.
+             */
+            tags: string[] | null;
+        };
+        /**
+         * KeyIn
+         * @description A key to be made.
+         */
+        KeyIn: {
+            /**
+             * Actions
+             * @description Only these of what the role allows.
+             */
+            actions?: ("read" | "trigger" | "pause" | "resume" | "retry" | "cancel" | "ping" | "define" | "admin")[] | null;
+            /**
+             * Expires At
+             * @description The same as an instant. Without either it works until revoked.
+             */
+            expires_at?: string | null;
+            /**
+             * Expires In
+             * @description How long it works; 1 s to 3650 d.
+             */
+            expires_in?: string | number | null;
+            /**
+             * Name
+             * @description For people: who or what uses it.
+             * @example ci
+             */
+            name: string;
+            /**
+             * Namespace
+             * @description Where it holds; `*`: in all namespaces. By default that of the request.
+             */
+            namespace?: string | null;
+            /**
+             * Rate Limit
+             * @description Writes, as `100/minute`, or `off`; by default as the server is set.
+             */
+            rate_limit?: string | null;
+            /**
+             * Role
+             * @description `viewer` reads; `operator` also triggers, pauses, resumes, retries, cancels and pings; `editor` also defines; `admin` also manages keys and reads the audit log.
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "editor" | "admin";
+            /**
+             * Tags
+             * @description Only jobs that carry one of these exist for it.
+             */
+            tags?: string[] | null;
+        };
+        /**
+         * KeyOut
+         * @description A key, without its secret.
+         */
+        KeyOut: {
+            /**
+             * Actions
+             * @description null: whatever the role allows.
+             */
+            actions: string[] | null;
+            /**
+             * Created At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Last Used At
+             * @description Up to a minute behind.
+             */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Namespace
+             * @description `*`: all.
+             */
+            namespace: string;
+            /**
+             * Old Secret Until
+             * @description Until when the secret before the rotation works.
+             */
+            old_secret_until: string | null;
+            /**
+             * Prefix
+             * @description `tcs_<prefix>_…`: how to tell it from others.
+             */
+            prefix: string;
+            /**
+             * Rate Limit
+             * @description null: as the server is set.
+             */
+            rate_limit: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "editor" | "admin";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "expired" | "revoked";
+            /**
+             * Tags
+             * @description null: not limited to any.
+             */
+            tags: string[] | null;
+        };
+        /**
+         * KeyPage
+         * @description A page of keys.
+         */
+        KeyPage: {
+            /** Items */
+            items: components["schemas"]["KeyOut"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * LatenessOut
          * @description Percentiles in milliseconds; null where nothing was called.
          */
@@ -1471,6 +1971,24 @@ export interface components {
          */
         MisfirePolicy: "latest" | "all" | "skip";
         /**
+         * NamespaceOut
+         * @description A namespace.
+         */
+        NamespaceOut: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * NamespacePage
+         * @description All namespaces that a key reaches.
+         */
+        NamespacePage: {
+            /** Items */
+            items: components["schemas"]["NamespaceOut"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * NextFire
          * @description A fire to come.
          */
@@ -1546,6 +2064,18 @@ export interface components {
          * @enum {string}
          */
         Overlap: "allow" | "skip" | "queue" | "replace";
+        /**
+         * PartyOut
+         * @description Who did something, or what it was done to.
+         */
+        PartyOut: {
+            /** Id */
+            id: string | null;
+            /** Name */
+            name: string;
+            /** Type */
+            type: string;
+        };
         /**
          * PastStepOut
          * @description What ended within a step.
@@ -1667,6 +2197,17 @@ export interface components {
             items: components["schemas"]["JobRecentOut"][];
         };
         /**
+         * RekeyOut
+         * @description What became of a change of the master key.
+         */
+        RekeyOut: {
+            /**
+             * Rekeyed
+             * @description How many secrets were encrypted anew.
+             */
+            rekeyed: number;
+        };
+        /**
          * RequestHeaderOut
          * @description A header of a request.
          */
@@ -1708,7 +2249,7 @@ export interface components {
             max_attempts?: number | null;
             /**
              * On
-             * @description What is tried again: `connection`, `dns`, `tls`, `timeout`, `protocol`, `too_large`, and codes as `5xx`, `429`, `500-504`.
+             * @description What is tried again: `connection`, `dns`, `tls`, `timeout`, `protocol`, `too_large`, `blocked`, and codes as `5xx`, `429`, `500-504`.
              */
             on?: string[] | null;
         };
@@ -1735,6 +2276,28 @@ export interface components {
             max_attempts: number;
             /** On */
             on: string[];
+        };
+        /**
+         * RotateIn
+         * @description How a key is given a new secret.
+         */
+        RotateIn: {
+            /**
+             * Overlap
+             * @description How long the old secret goes on working; up to 90d, by default 24h.
+             */
+            overlap?: string | number | null;
+        };
+        /**
+         * RotationIn
+         * @description How a signing key is replaced.
+         */
+        RotationIn: {
+            /**
+             * Overlap
+             * @description How long the key before this one goes on signing; up to 30 days, by default 24 h.
+             */
+            overlap?: string | number | null;
         };
         /** @description When the job fires: one of `cron`, `every` and `at`. */
         ScheduleIn: components["schemas"]["CronIn"] | components["schemas"]["EveryIn"] | components["schemas"]["AtIn"];
@@ -1780,6 +2343,64 @@ export interface components {
             timezone: string;
         };
         /**
+         * SecretIn
+         * @description The value of a secret, which no answer will ever hold.
+         */
+        SecretIn: {
+            /**
+             * Overlap
+             * @description How long the value before this one goes on signing, where it is a signing key; up to 30 days, by default 0.
+             */
+            overlap?: string | number | null;
+            /** Value */
+            value: string;
+        };
+        /**
+         * SecretOut
+         * @description A secret, without its value.
+         */
+        SecretOut: {
+            /**
+             * Created At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            created_at: string;
+            /** Name */
+            name: string;
+            /**
+             * Previous Until
+             * @description Until when the value before this one goes on signing.
+             */
+            previous_until: string | null;
+            /**
+             * Updated At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            updated_at: string;
+            /**
+             * Used By
+             * @description How many jobs use it.
+             */
+            used_by: number;
+            /**
+             * Version
+             * @description Grows with each change.
+             */
+            version: number;
+        };
+        /**
+         * SecretPage
+         * @description All secrets, by name.
+         */
+        SecretPage: {
+            /** Items */
+            items: components["schemas"]["SecretOut"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * SentOut
          * @description The request of an execution.
          */
@@ -1791,6 +2412,61 @@ export interface components {
             current: boolean;
             /** @description null: the target writes to the log. */
             request: components["schemas"]["ShownRequestOut"] | null;
+        };
+        /**
+         * SessionKeyOut
+         * @description The key that somebody is signed in with.
+         */
+        SessionKeyOut: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Prefix */
+            prefix: string;
+        };
+        /**
+         * SessionOut
+         * @description Who is asking, and what they may do.
+         */
+        SessionOut: {
+            /** Actions */
+            actions: string[];
+            /**
+             * Auth
+             * @description `off`: everybody who reaches this server may do everything.
+             * @enum {string}
+             */
+            auth: "on" | "off";
+            /**
+             * Csrf Token
+             * @description What changes must send as `Tocsin-CSRF` that are made with a session; null without one.
+             */
+            csrf_token: string | null;
+            /**
+             * Expires At
+             * @description The end of the session.
+             */
+            expires_at: string | null;
+            /** @description null where `auth` is `off`. */
+            key: components["schemas"]["SessionKeyOut"] | null;
+            /**
+             * Namespace
+             * @description That of the key; `*`: all.
+             */
+            namespace: string;
+            /**
+             * Namespaces
+             * @description Those that it reaches.
+             */
+            namespaces: string[];
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "viewer" | "operator" | "editor" | "admin";
+            /** Tags */
+            tags: string[] | null;
         };
         /**
          * ShownRequestOut
@@ -1809,6 +2485,90 @@ export interface components {
             url: string;
         };
         /**
+         * SigningIn
+         * @description What the call is signed with.
+         */
+        SigningIn: {
+            /**
+             * Secret
+             * @description Name of a secret whose value is a signing key (`whsec_…`).
+             */
+            secret: string;
+        };
+        /**
+         * SigningKeyOut
+         * @description The signing key with its value.
+         */
+        SigningKeyOut: {
+            /**
+             * Created At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            created_at: string;
+            /**
+             * Previous Until
+             * @description Until when the key before this one goes on signing.
+             */
+            previous_until: string | null;
+            /**
+             * Secret
+             * @example whsec_…
+             */
+            secret: string;
+            /**
+             * Shown
+             * @description Whether it was shown, which happens once.
+             */
+            shown: boolean;
+            /**
+             * Updated At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            updated_at: string;
+            /** Version */
+            version: number;
+        };
+        /**
+         * SigningOut
+         * @description The signing key of the namespace, without its value.
+         */
+        SigningOut: {
+            /**
+             * Created At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            created_at: string;
+            /**
+             * Previous Until
+             * @description Until when the key before this one goes on signing.
+             */
+            previous_until: string | null;
+            /**
+             * Shown
+             * @description Whether it was shown, which happens once.
+             */
+            shown: boolean;
+            /**
+             * Updated At
+             * Format: date-time
+             * @example 2026-12-24T18:00:00Z
+             */
+            updated_at: string;
+            /** Version */
+            version: number;
+        };
+        /**
+         * SignInIn
+         * @description What a browser signs in with.
+         */
+        SignInIn: {
+            /** Key */
+            key: string;
+        };
+        /**
          * State
          * @description Where an execution is; the last four are final.
          * @enum {string}
@@ -1819,7 +2579,8 @@ export interface components {
          * @description The state of the service.
          */
         StatsOut: {
-            capacity: components["schemas"]["CapacitiesOut"];
+            /** @description Of all namespaces; null for a key that is limited to one. */
+            capacity: components["schemas"]["CapacitiesOut"] | null;
             executions: components["schemas"]["ExecutionCounts"];
             jobs: components["schemas"]["JobCounts"];
             lateness_ms: components["schemas"]["LatenessOut"];
@@ -1850,10 +2611,12 @@ export interface components {
          * @description What a fire does: an HTTP request (`url`), or a line in the log (`log`).
          *
          *     URL, header values and the strings of the body may hold the placeholders `{{ fire_time }}`,
-         *     `{{ fire_time_ms }}`, `{{ execution_id }}`, `{{ job_id }}`, `{{ job_name }}` and
-         *     `{{ attempt }}`; `{{{{` writes `{{`.
+         *     `{{ fire_time_ms }}`, `{{ execution_id }}`, `{{ job_id }}`, `{{ job_name }}`,
+         *     `{{ attempt }}` and `{{ secret.NAME }}`; `{{{{` writes `{{`.
          */
         TargetIn: {
+            /** @description Basic or bearer credentials; by default none. */
+            auth?: components["schemas"]["AuthIn"] | null;
             /**
              * Body
              * @description Any JSON value, sent as JSON: up to 256 KiB, 64 levels. null: no body.
@@ -1891,6 +2654,8 @@ export interface components {
              * @description How many are followed; by default 0.
              */
             redirects?: number | null;
+            /** @description By default calls are signed with the key of the namespace. */
+            signing?: components["schemas"]["SigningIn"] | null;
             /**
              * Timeout
              * @description For one attempt as a whole; 1 ms to 24 h.
@@ -2038,6 +2803,9 @@ export type AtIn = components['schemas']['AtIn'];
 export type AttemptOut = components['schemas']['AttemptOut'];
 export type AttemptResponse = components['schemas']['AttemptResponse'];
 export type AttemptTimings = components['schemas']['AttemptTimings'];
+export type AuditEntryOut = components['schemas']['AuditEntryOut'];
+export type AuditPage = components['schemas']['AuditPage'];
+export type AuthIn = components['schemas']['AuthIn'];
 export type BatchIn = components['schemas']['BatchIn'];
 export type CalendarDayOut = components['schemas']['CalendarDayOut'];
 export type CalendarOut = components['schemas']['CalendarOut'];
@@ -2070,6 +2838,10 @@ export type JobRecentOut = components['schemas']['JobRecentOut'];
 export type JobStatsOut = components['schemas']['JobStatsOut'];
 export type JobStatus = components['schemas']['JobStatus'];
 export type JobStatusOut = components['schemas']['JobStatusOut'];
+export type KeyCreatedOut = components['schemas']['KeyCreatedOut'];
+export type KeyIn = components['schemas']['KeyIn'];
+export type KeyOut = components['schemas']['KeyOut'];
+export type KeyPage = components['schemas']['KeyPage'];
 export type LatenessOut = components['schemas']['LatenessOut'];
 export type LeaseCounts = components['schemas']['LeaseCounts'];
 export type LeaseOut = components['schemas']['LeaseOut'];
@@ -2079,9 +2851,12 @@ export type MinuteOut = components['schemas']['MinuteOut'];
 export type MisfireIn = components['schemas']['MisfireIn'];
 export type MisfireOut = components['schemas']['MisfireOut'];
 export type MisfirePolicy = components['schemas']['MisfirePolicy'];
+export type NamespaceOut = components['schemas']['NamespaceOut'];
+export type NamespacePage = components['schemas']['NamespacePage'];
 export type NextFire = components['schemas']['NextFire'];
 export type NodeOut = components['schemas']['NodeOut'];
 export type Overlap = components['schemas']['Overlap'];
+export type PartyOut = components['schemas']['PartyOut'];
 export type PastStepOut = components['schemas']['PastStepOut'];
 export type PercentilesOut = components['schemas']['PercentilesOut'];
 export type PreviewIn = components['schemas']['PreviewIn'];
@@ -2091,13 +2866,25 @@ export type RatesOut = components['schemas']['RatesOut'];
 export type ReadyOut = components['schemas']['ReadyOut'];
 export type Reason = components['schemas']['Reason'];
 export type RecentOut = components['schemas']['RecentOut'];
+export type RekeyOut = components['schemas']['RekeyOut'];
 export type RequestHeaderOut = components['schemas']['RequestHeaderOut'];
 export type RetryIn = components['schemas']['RetryIn'];
 export type RetryOut = components['schemas']['RetryOut'];
+export type RotateIn = components['schemas']['RotateIn'];
+export type RotationIn = components['schemas']['RotationIn'];
 export type ScheduleIn = components['schemas']['ScheduleIn'];
 export type ScheduleOut = components['schemas']['ScheduleOut'];
+export type SecretIn = components['schemas']['SecretIn'];
+export type SecretOut = components['schemas']['SecretOut'];
+export type SecretPage = components['schemas']['SecretPage'];
 export type SentOut = components['schemas']['SentOut'];
+export type SessionKeyOut = components['schemas']['SessionKeyOut'];
+export type SessionOut = components['schemas']['SessionOut'];
 export type ShownRequestOut = components['schemas']['ShownRequestOut'];
+export type SigningIn = components['schemas']['SigningIn'];
+export type SigningKeyOut = components['schemas']['SigningKeyOut'];
+export type SigningOut = components['schemas']['SigningOut'];
+export type SignInIn = components['schemas']['SignInIn'];
 export type State = components['schemas']['State'];
 export type StatsOut = components['schemas']['StatsOut'];
 export type TargetIn = components['schemas']['TargetIn'];
@@ -2110,10 +2897,106 @@ export type TriggerIn = components['schemas']['TriggerIn'];
 export type TriggerKind = components['schemas']['TriggerKind'];
 export type $defs = Record<string, never>;
 export interface operations {
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description `job.create`, or `job` for whatever was done to jobs. */
+                action?: string | null;
+                /** @description Id or name. */
+                actor?: string | null;
+                /** @description `next_cursor` of the page before; opaque. */
+                cursor?: string | null;
+                /** @description Entries of a page. */
+                limit?: number;
+                /** @description The earliest, included. */
+                since?: string | null;
+                /** @description Id or name. */
+                subject?: string | null;
+                /** @description The latest, excluded. */
+                until?: string | null;
+            };
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries, newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                    "application/x-ndjson": string;
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getCluster: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2205,8 +3088,44 @@ export interface operations {
                     "application/json": components["schemas"]["ClusterOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2266,6 +3185,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description As `fail` asked for */
             503: {
                 headers: {
@@ -2318,6 +3246,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description As `fail` asked for */
             503: {
                 headers: {
@@ -2342,6 +3279,8 @@ export interface operations {
             header?: {
                 /** @description Go on after this event. */
                 "Last-Event-ID"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2357,8 +3296,44 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2397,7 +3372,10 @@ export interface operations {
                 /** @description Latest fire time, excluded. */
                 until?: string | null;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2412,6 +3390,24 @@ export interface operations {
                     "application/json": components["schemas"]["ExecutionPage"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2423,6 +3419,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2444,7 +3449,10 @@ export interface operations {
     getExecution: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id of an execution. */
                 ref: string;
@@ -2462,6 +3470,24 @@ export interface operations {
                     "application/json": components["schemas"]["ExecutionOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2473,6 +3499,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2494,7 +3529,10 @@ export interface operations {
     cancelExecution: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id of an execution. */
                 ref: string;
@@ -2510,6 +3548,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no such thing */
@@ -2532,6 +3588,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2562,7 +3627,10 @@ export interface operations {
     getExecutionRequest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id of an execution. */
                 ref: string;
@@ -2580,6 +3648,24 @@ export interface operations {
                     "application/json": components["schemas"]["SentOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2591,6 +3677,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2615,6 +3710,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same body is answered the same and done once, for 24 hours. */
                 "Idempotency-Key"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id of an execution. */
@@ -2633,6 +3730,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no such thing */
@@ -2655,6 +3770,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2702,7 +3826,10 @@ export interface operations {
                 /** @description Is part of the name, the description or the target, whatever the case. */
                 text?: string | null;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2717,8 +3844,44 @@ export interface operations {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2743,6 +3906,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same body is answered the same and done once, for 24 hours. */
                 "Idempotency-Key"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2799,6 +3964,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2844,6 +4027,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -2870,6 +4062,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same body is answered the same and done once, for 24 hours. */
                 "Idempotency-Key"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2936,6 +4130,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -2981,6 +4193,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3009,7 +4230,10 @@ export interface operations {
                 /** @description Ids of jobs. */
                 job: string[];
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3024,8 +4248,44 @@ export interface operations {
                     "application/json": components["schemas"]["RecentOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3047,7 +4307,10 @@ export interface operations {
     tryJob: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3099,6 +4362,33 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The present state forbids it */
             409: {
                 headers: {
@@ -3135,6 +4425,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3149,7 +4448,10 @@ export interface operations {
     getJob: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -3169,6 +4471,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3180,6 +4500,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3206,6 +4535,8 @@ export interface operations {
                 "If-Match"?: string;
                 /** @description `*`: only if there is no such job. */
                 "If-None-Match"?: "*";
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3274,6 +4605,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3328,6 +4677,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3354,6 +4712,8 @@ export interface operations {
             header?: {
                 /** @description Only if the job still has this version, as `"3"`; `*`: any. */
                 "If-Match"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3369,6 +4729,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description There is no such thing */
             404: {
@@ -3406,6 +4784,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3432,6 +4819,8 @@ export interface operations {
             header?: {
                 /** @description Only if the job still has this version, as `"3"`; `*`: any. */
                 "If-Match"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3488,6 +4877,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3542,6 +4949,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3570,7 +4986,10 @@ export interface operations {
                 /** @description Whose days: an IANA name. */
                 timezone?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -3588,6 +5007,24 @@ export interface operations {
                     "application/json": components["schemas"]["CalendarOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3599,6 +5036,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3623,6 +5069,8 @@ export interface operations {
             header?: {
                 /** @description Only if the job still has this version, as `"3"`; `*`: any. */
                 "If-Match"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3641,6 +5089,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no such thing */
@@ -3672,6 +5138,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3717,7 +5192,10 @@ export interface operations {
                 /** @description Latest fire time, excluded. */
                 until?: string | null;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -3735,6 +5213,24 @@ export interface operations {
                     "application/json": components["schemas"]["ExecutionPage"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3746,6 +5242,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3770,6 +5275,8 @@ export interface operations {
             header?: {
                 /** @description Only if the job still has this version, as `"3"`; `*`: any. */
                 "If-Match"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3788,6 +5295,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no such thing */
@@ -3819,6 +5344,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3853,7 +5387,10 @@ export interface operations {
                 after?: string | null;
                 count?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -3871,6 +5408,24 @@ export interface operations {
                     "application/json": components["schemas"]["PreviewOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -3882,6 +5437,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3906,6 +5470,8 @@ export interface operations {
             header?: {
                 /** @description Only if the job still has this version, as `"3"`; `*`: any. */
                 "If-Match"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -3924,6 +5490,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no such thing */
@@ -3962,6 +5546,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -3988,7 +5581,10 @@ export interface operations {
                 /** @description 1m to 7d, such as `1h`. */
                 window?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -4006,6 +5602,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobStatsOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4017,6 +5631,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4038,7 +5661,10 @@ export interface operations {
     getJobStatus: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path: {
                 /** @description Id or name of a job. */
                 ref: string;
@@ -4056,6 +5682,24 @@ export interface operations {
                     "application/json": components["schemas"]["JobStatusOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4067,6 +5711,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4091,6 +5744,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same body is answered the same and done once, for 24 hours. */
                 "Idempotency-Key"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
             };
             path: {
                 /** @description Id or name of a job. */
@@ -4131,6 +5786,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no such thing */
             404: {
                 headers: {
@@ -4176,6 +5849,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -4196,10 +5878,606 @@ export interface operations {
             };
         };
     };
+    listKeys: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before; opaque. */
+                cursor?: string | null;
+                /** @description Entries of a page. */
+                limit?: number;
+            };
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of keys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyPage"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "ci",
+                 *       "role": "editor",
+                 *       "expires_in": "90d"
+                 *     }
+                 */
+                "application/json": components["schemas"]["KeyIn"];
+            };
+        };
+        responses: {
+            /** @description The new key, with its secret */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreatedOut"];
+                };
+            };
+            /** @description The body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of an unknown kind */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path: {
+                /** @description Id of a key. */
+                ref: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path: {
+                /** @description Id of a key. */
+                ref: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It works no more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotateKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path: {
+                /** @description Id of a key. */
+                ref: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "overlap": "24h"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RotateIn"];
+            };
+        };
+        responses: {
+            /** @description The key, with its new secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreatedOut"];
+                };
+            };
+            /** @description The body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of an unknown kind */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listNamespaces: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them, by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamespacePage"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     previewSchedule: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4236,6 +6514,33 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The body is too large */
             413: {
                 headers: {
@@ -4263,6 +6568,969 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listSecrets: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All secrets, by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretPage"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rekeySecrets: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were encrypted anew */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putSecret: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path: {
+                /** @description A letter, then up to 99 letters, digits, `_` and `-`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "value": "correct horse battery staple"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SecretIn"];
+            };
+        };
+        responses: {
+            /** @description The secret, without its value */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretOut"];
+                };
+            };
+            /** @description The new secret, without its value */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretOut"];
+                };
+            };
+            /** @description The body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of an unknown kind */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteSecret: {
+        parameters: {
+            query?: {
+                /** @description Delete it although jobs use it. */
+                force?: boolean;
+            };
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path: {
+                /** @description A letter, then up to 99 letters, digits, `_` and `-`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The secret is gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSession: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session, or the key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    signIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "key": "tcs_k3v9x2ab_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SignInIn"];
+            };
+        };
+        responses: {
+            /** @description Who one is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionOut"];
+                };
+            };
+            /** @description The body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of an unknown kind */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    signOut: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `csrf_token` of the session; every change that is made with a session needs it. */
+                "Tocsin-CSRF"?: string;
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session has ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSigning: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is known of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revealSigning: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key that receivers verify with */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyOut"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The store does not answer; try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotateSigning: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "overlap": "24h"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RotationIn"];
+            };
+        };
+        responses: {
+            /** @description The new key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKeyOut"];
+                };
+            };
+            /** @description The body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state forbids it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of an unknown kind */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` names each offending field */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -4282,7 +7550,10 @@ export interface operations {
                 /** @description 1m to 7d, such as `1h`. */
                 window?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4297,8 +7568,44 @@ export interface operations {
                     "application/json": components["schemas"]["StatsOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4327,7 +7634,10 @@ export interface operations {
                 /** @description Excluded; up to 60 days ahead. */
                 until: string;
             };
-            header?: never;
+            header?: {
+                /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
+                "Tocsin-Namespace"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4342,8 +7652,44 @@ export interface operations {
                     "application/json": components["schemas"]["TimelineOut"];
                 };
             };
+            /** @description A key is needed, and one that works */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4389,6 +7735,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -4427,6 +7782,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The store does not answer; try again */
             503: {
                 headers: {
@@ -4458,6 +7822,15 @@ export interface operations {
             };
             /** @description The request is not valid; `errors` names each offending field */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; `Retry-After` says when to try again */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -38,7 +38,6 @@ POLICY = (
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
 _NOT_BUILT = """<!doctype html>
