@@ -23,9 +23,13 @@ WORKDIR /src
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --frozen --no-dev --no-install-project --no-build
-# Not editable: the wheel is built and installed, so nothing refers to /src.
+# Not editable: the wheel is built and installed, so nothing refers to /src. The web UI is built with
+# it, by a Node.js from PyPI that stays behind too.
+COPY hatch_build.py ./
+COPY tools/ui.py ./tools/
+COPY ui ./ui
 COPY src ./src
-RUN --mount=type=cache,target=/var/cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv --mount=type=cache,target=/root/.npm \
     uv sync --frozen --no-dev --no-editable
 
 FROM ${PYTHON_IMAGE}

@@ -2,7 +2,8 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test redis-server check audit bench bench-tools profile format docs clean
+.PHONY: help run test redis-server check audit bench bench-tools profile format docs clean \
+	ui client chromium screenshots
 
 # What a shell was set up for must not leak into this project's own environment.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT
@@ -26,11 +27,13 @@ help:  ## Show what there is
 
 run: $(SYNCED)  ## Start Tocsin with a few demonstration jobs, on data/tocsin.db
 	@mkdir -p data
+	@$(BIN)/python tools/ui.py build || echo "Going on without the pages; the API works all the same."
 	$(BIN)/tocsin serve --demo --database sqlite:///data/tocsin.db $(ARGS)
 
 # Two runs: the chaos tests kill processes and measure time, so nothing else may run beside them.
 # Exit code 5 is pytest's word for "no such tests here".
-test: $(SYNCED) redis-server  ## Run all tests
+test: $(SYNCED) redis-server ui chromium  ## Run all tests
+	@$(BIN)/python tools/ui.py npm test --silent
 	@chaos=0; others=0; \
 	$(BIN)/pytest -m chaos $(ARGS) || chaos=$$?; \
 	$(BIN)/pytest -m "not chaos" --numprocesses 2 --dist loadfile $(ARGS) || others=$$?; \
@@ -53,6 +56,27 @@ check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/configuration_reference.py --check
+	$(BIN)/python tools/ui.py npm run --silent lint
+	$(BIN)/python tools/ui.py npm run --silent types
+	$(BIN)/python tools/ui_client.py --check
+
+ui: $(SYNCED)  ## Build the web UI, unless it is up to date
+	@$(BIN)/python tools/ui.py build
+
+client: $(SYNCED)  ## Generate the client of the web UI from the API
+	$(BIN)/python tools/ui_client.py
+
+# What the tests of the pages run in. Installed where that can be done without asking.
+chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+			install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "The tests of the web UI need Chromium; on Debian: apt install chromium" >&2; exit 1; fi
+
+screenshots: $(SYNCED) ui chromium  ## Take the pictures of the documentation
+	$(BIN)/python -m tests.e2e.screenshots docs/images $(ARGS)
 
 # Apart from `check`, because it asks a service on the internet, whose answers change by the day.
 audit: $(UV)  ## Ask for known weaknesses of the dependencies (needs the internet)
@@ -84,12 +108,14 @@ bench-tools: | $(UV)  ## Install what the benchmarks call and compare with: ngin
 format: $(SYNCED)  ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/ui.py npm run --silent format
 
 docs: $(SYNCED)  ## Generate docs/configuration.md from the settings
 	$(BIN)/python tools/configuration_reference.py
 
 clean:  ## Remove everything that was made here, except data/
 	rm -rf bench/peers/.venv bench/peers/node_modules
+	rm -rf ui/node_modules src/tocsin/ui/static
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

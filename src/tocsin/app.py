@@ -31,13 +31,16 @@ from tocsin.api.rates import Rates, read_rate
 from tocsin.api.throttle import by_key
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import EgressGuard, HttpClient
+from tocsin.delivery.shown import shown_request
 from tocsin.demo import demo_jobs
 from tocsin.domain.access import EVERYWHERE
 from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
+from tocsin.domain.execution import Attempt
 from tocsin.domain.job import Misfire, MisfirePolicy
 from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
+from tocsin.engine.caller import NotStarted
 from tocsin.engine.clock import Clock, SharedClock
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.relay import Relay, Transport
@@ -55,17 +58,19 @@ from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
+from tocsin.services.insights import InsightService
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
 from tocsin.services.scope import Scope
 from tocsin.services.secrets import SecretService
 from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
+from tocsin.services.trials import TrialService
 from tocsin.services.vault import Vault
 from tocsin.settings import Settings, words_of
 from tocsin.store.bus import Bus
 from tocsin.store.migrations import HEAD as SCHEMA_REVISION
-from tocsin.store.port import Limits, Store
+from tocsin.store.port import Claim, Limits, Store
 from tocsin.telemetry.logging import configure_logging, flush_logging
 from tocsin.telemetry.metrics import Metrics
 
@@ -75,6 +80,9 @@ SWITCH_INTERVAL = 0.001
 """Seconds until a thread that computes lets another one go on. The store works in threads; with
 Python's default of 5 ms each of its stretches could make calls leave so much later."""
 
+
+UI = Path(__file__).parent / "ui" / "static"
+"""Where ``make ui`` puts the pages, and where the wheel has them."""
 
 GC_THRESHOLDS = (50_000, 20, 20)
 """A batch of jobs or results makes tens of thousands of objects that live until it is done; with
@@ -266,17 +274,18 @@ class _Node:
             proxies=ProxyRules.read(settings.proxy, settings.no_proxy),
         )
         metrics = self._metrics = Metrics(version=version, node=settings.node_name)
+        self._deliver = Deliver(
+            client=self._client,
+            clock=clock,
+            node_name=settings.node_name,
+            max_response=settings.max_response,
+            excerpt=settings.excerpt,
+            may_send=lambda: self._engine.lease.held,
+            vault=self._vault,
+        )
         self._engine = Engine(
             store=store,
-            caller=Deliver(
-                client=self._client,
-                clock=clock,
-                node_name=settings.node_name,
-                max_response=settings.max_response,
-                excerpt=settings.excerpt,
-                may_send=lambda: self._engine.lease.held,
-                vault=self._vault,
-            ),
+            caller=self._deliver,
             clock=clock,
             bus=self._bus,
             meter=metrics,
@@ -367,6 +376,13 @@ class _Node:
                     schema_revision=SCHEMA_REVISION,
                 ),
                 secrets=self._secrets,
+                insights=InsightService(store=store, now=clock.now),
+                trials=TrialService(
+                    call=self._try,
+                    show=shown_request,
+                    now=clock.now,
+                    defaults=_job_defaults(settings, egress),
+                ),
                 events=self._events,
                 metrics=metrics,
                 readiness=self._readiness,
@@ -377,6 +393,7 @@ class _Node:
                 rates=self._rates,
                 rate=read_rate(settings.rate_limit),
                 identify=by_key(sign_in) if settings.auth == "on" else None,
+                ui=UI,
                 demo=settings.demo,
             )
         )
@@ -508,6 +525,12 @@ class _Node:
         if not self._stopping.is_set():
             log.error("supervisor.gone", remedy="this process stops; start Tocsin again")
             self._stopping.set()
+
+    async def _try(self, claim: Claim) -> Attempt | None:
+        try:
+            return (await self._deliver.call(claim)).attempt
+        except NotStarted:
+            return None
 
     async def _readiness(self) -> Sequence[Check]:
         """What a firing node needs, one check each."""

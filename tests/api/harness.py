@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,8 @@ from tocsin.api.auth import Caller, Gate, OpenGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.api.needs import Need
-from tocsin.domain.execution import Execution
+from tocsin.delivery.shown import shown_request
+from tocsin.domain.execution import Attempt, Execution
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import plan_fires
 from tocsin.domain.settle import void
@@ -24,12 +26,14 @@ from tocsin.services.cluster import ClusterService
 from tocsin.services.definitions import JobDefaults
 from tocsin.services.executions import ExecutionService
 from tocsin.services.ids import Uuid7
+from tocsin.services.insights import InsightService
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
 from tocsin.services.sealing import Sealer
 from tocsin.services.secrets import SecretService
 from tocsin.services.sign_in import SignIn
 from tocsin.services.stats import StatsService
+from tocsin.services.trials import TrialService
 from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged, News
 from tocsin.store.port import Claim, Limits, Store
@@ -73,6 +77,8 @@ class Api:
     bus: Bus
     news: list[News] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    tried: list[Claim] = field(default_factory=list)
+    """Calls that were to be made at once."""
 
     async def ask(
         self, method: str, path: str, *, status: int = 200, **options: Any
@@ -149,6 +155,8 @@ def make_api(
     clock: Clock | None = None,
     headers: Mapping[str, str] | None = None,
     master_key: bool = True,
+    ui: Path | None = None,
+    attempt: Attempt | None = None,
     **options: Any,
 ) -> Api:
     """The API over an open store."""
@@ -163,6 +171,12 @@ def make_api(
     sign_in = sign_in or SignIn(store=store, now=clock, new_id=new_id, lifetime=HOUR)
     sealer = Sealer([b"k" * 32]) if master_key else None
     vault = Vault(store=store, sealer=sealer, now=clock)
+    tried: list[Claim] = []
+
+    async def call(claim: Claim) -> Attempt | None:
+        tried.append(claim)
+        return attempt
+
     context = ApiContext(
         gate=gate or Everybody(),
         keys=KeyService(store=store, now=clock, new_id=new_id, forget=sign_in.forget),
@@ -189,6 +203,11 @@ def make_api(
             schema_revision="0001",
         ),
         secrets=SecretService(store=store, vault=vault, sealer=sealer, now=clock, new_id=new_id),
+        insights=InsightService(store=store, now=clock),
+        trials=TrialService(
+            call=call, show=shown_request, now=clock, defaults=defaults or JobDefaults()
+        ),
+        ui=ui,
         events=EventLog(bus, incarnation="boot", capacity=100),
         metrics=Metrics(version="0.0.test", node="node-a"),
         readiness=readiness,
@@ -202,6 +221,6 @@ def make_api(
     client = httpx.AsyncClient(
         transport=transport, base_url="http://tocsin.test", headers=dict(headers or {})
     )
-    api = Api(client, store, context, clock, bus, checks=checks)
+    api = Api(client, store, context, clock, bus, checks=checks, tried=tried)
     bus.listen(api.news.append)
     return api

@@ -14,12 +14,15 @@ from tocsin.api.routes import (
     docs,
     events,
     executions,
+    insights,
     jobs,
     keys,
     schedules,
     secrets,
     sessions,
     system,
+    trials,
+    ui,
 )
 from tocsin.api.routing import Route
 from tocsin.api.throttle import Throttle
@@ -93,6 +96,8 @@ def create_api(context: ApiContext) -> FastAPI:
             max_age=600,
         )
     problems.install(app, context.metrics.rejected)
+    insights.add_routes(app, context)
+    trials.add_routes(app, context)
     jobs.add_routes(app, context)
     schedules.add_routes(app, context)
     executions.add_routes(app, context)
@@ -106,5 +111,6 @@ def create_api(context: ApiContext) -> FastAPI:
     if context.demo:
         demo.add_routes(app, context)
     docs.add_routes(app)
+    ui.add_routes(app, context.ui)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from limits import RateLimitItem
@@ -14,10 +15,12 @@ from tocsin.domain.instant import Millis
 from tocsin.services.audit import AuditService
 from tocsin.services.cluster import ClusterService
 from tocsin.services.executions import ExecutionService
+from tocsin.services.insights import InsightService
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
 from tocsin.services.secrets import SecretService
 from tocsin.services.stats import StatsService
+from tocsin.services.trials import TrialService
 from tocsin.telemetry.metrics import Metrics
 
 
@@ -57,6 +60,8 @@ class ApiContext:
     namespaces: Callable[[], Awaitable[Sequence[str]]]
     """The names of all namespaces that have something in them."""
     secrets: SecretService
+    insights: InsightService
+    trials: TrialService
     events: EventLog
     metrics: Metrics
     readiness: Readiness
@@ -75,5 +80,7 @@ class ApiContext:
     """The limit of writes; ``None`` likewise."""
     identify: Identify | None = None
     """Knows keys that have a limit of their own."""
+    ui: Path | None = None
+    """The folder with the built pages; ``None`` where they were not built."""
     demo: bool = False
     """Whether the demonstration's echo endpoint is there."""

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from tocsin.api import access_schemas, cluster, schemas, secrets
+from tocsin.api import access_schemas, cluster, insights, schemas, secrets
 from tocsin.api.auth import COOKIE
 from tocsin.api.needs import Need, need_of
 from tocsin.api.problems import MEDIA_TYPE
@@ -40,6 +40,11 @@ _OUTPUTS: tuple[Any, ...] = (
     schemas.PreviewOut,
     schemas.StatsOut,
     cluster.ClusterOut,
+    insights.RecentOut,
+    insights.CalendarOut,
+    insights.TimelineOut,
+    insights.TrialOut,
+    insights.SentOut,
     schemas.HealthOut,
     schemas.ReadyOut,
     schemas.EchoOut,

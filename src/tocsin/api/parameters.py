@@ -122,6 +122,53 @@ class WindowQuery(BaseModel):
     window: WindowText = "1h"
 
 
+class StatsQuery(WindowQuery):
+    """How far back the figures of the service go, and how they are grouped."""
+
+    step: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Minutes are added up to steps of this length, whole minutes up to 1d.",
+            examples=["10m"],
+        ),
+    ] = "1m"
+
+
+class RecentQuery(BaseModel):
+    """Whose newest executions are shown, and how many of each."""
+
+    job: Annotated[
+        list[Annotated[str, Field(min_length=36, max_length=36)]],
+        Field(min_length=1, max_length=100, description="Ids of jobs."),
+    ]
+    count: Annotated[int, Field(ge=1, le=50, description="Executions of each.")] = 20
+
+
+class CalendarQuery(BaseModel):
+    """Which days of a job."""
+
+    days: Annotated[int, Field(ge=1, le=92, description="Today included.")] = 35
+    timezone: Annotated[
+        str, Field(max_length=64, pattern=_NO_NUL, description="Whose days: an IANA name.")
+    ] = "UTC"
+
+
+class TimelineQuery(BaseModel):
+    """Which stretch of time, in which steps."""
+
+    since: Annotated[InstantText, Field(description="Included; up to 14 days ago.")]
+    until: Annotated[InstantText, Field(description="Excluded; up to 60 days ahead.")]
+    step: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Length of a step: whole minutes, at most 500 of them in all.",
+            examples=["5m"],
+        ),
+    ] = "1m"
+
+
 class EventFilter(BaseModel):
     """Which events."""
 
@@ -187,6 +234,10 @@ HistoryFilterQuery: TypeAlias = Annotated[HistoryFilter, Query()]
 ExecutionFilterQuery: TypeAlias = Annotated[ExecutionFilter, Query()]
 PreviewParameters: TypeAlias = Annotated[PreviewQuery, Query()]
 WindowParameters: TypeAlias = Annotated[WindowQuery, Query()]
+StatsParameters: TypeAlias = Annotated[StatsQuery, Query()]
+RecentParameters: TypeAlias = Annotated[RecentQuery, Query()]
+CalendarParameters: TypeAlias = Annotated[CalendarQuery, Query()]
+TimelineParameters: TypeAlias = Annotated[TimelineQuery, Query()]
 EventParameters: TypeAlias = Annotated[EventFilter, Query()]
 PageParameters: TypeAlias = Annotated[PageQuery, Query()]
 AuditParameters: TypeAlias = Annotated[AuditFilter, Query()]
@@ -206,6 +257,14 @@ def read_instant(text: str | None, field: str) -> Millis | None:
 def read_window(text: str) -> Millis:
     """A window of figures; raises ``InvalidInput``."""
     return read_bounded(text, "window", MINUTE, MAX_WINDOW, "1m to 7d")
+
+
+def read_step(text: str) -> Millis:
+    """The length of a step of figures, in whole minutes; raises ``InvalidInput``."""
+    step = read_bounded(text, "step", MINUTE, DAY, "1m to 1d")
+    if step % MINUTE:
+        raise InvalidInput.of("step", f"{text!r} is not a whole number of minutes")
+    return step
 
 
 def read_bounded(text: str, field: str, low: Millis, high: Millis, bounds: str) -> Millis:

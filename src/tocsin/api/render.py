@@ -172,8 +172,17 @@ def preview_json(preview: Preview) -> PreviewOut:
     }
 
 
-def stats_json(overview: Overview, usage: Usage | None, limits: Limits, window: Millis) -> StatsOut:
-    """The state of a namespace; ``usage``: of all namespaces, for who may know."""
+def stats_json(
+    overview: Overview,
+    usage: Usage | None,
+    limits: Limits,
+    window: Millis,
+    step: Millis = MINUTE,
+) -> StatsOut:
+    """The state of a namespace, its minutes added up to steps.
+
+    ``usage`` is of all namespaces, for who may know.
+    """
     stats, tally = overview.stats, overview.stats.tally
     minutes = max(window / MINUTE, 1.0)
     ended = tally.succeeded + tally.failed + tally.cancelled + tally.skipped
@@ -210,7 +219,7 @@ def stats_json(overview: Overview, usage: Usage | None, limits: Limits, window: 
                 "skipped": one.skipped,
                 "lateness_ms": _lateness(one),
             }
-            for minute, one in stats.minutes
+            for minute, one in _by_step(stats.minutes, step)
         ],
         "next_fires": [
             {"job_id": job.id, "job_name": job.name, "due": format_instant(due)}
@@ -256,6 +265,17 @@ def items_json(shown: Iterable[object], next_cursor: str | None) -> dict[str, ob
 def _ratio(succeeded: int, failed: int) -> float | None:
     ended = succeeded + failed
     return round(succeeded / ended, 6) if ended else None
+
+
+def _by_step(
+    minutes: Iterable[tuple[Millis, Tally]], step: Millis
+) -> Iterable[tuple[Millis, Tally]]:
+    if step == MINUTE:
+        return minutes
+    steps: dict[Millis, Tally] = {}
+    for minute, tally in minutes:
+        steps.setdefault(minute - minute % step, Tally()).merge(tally)
+    return steps.items()
 
 
 def _lateness(tally: Tally) -> LatenessOut:

@@ -286,9 +286,9 @@ class RatesOut(TypedDict):
 
 
 class MinuteOut(TypedDict):
-    """What ended within one minute; minutes without anything are left out."""
+    """What ended within one step; steps without anything are left out."""
 
-    minute: Instant
+    minute: Annotated[Instant, Field(description="The start of the step.")]
     succeeded: int
     failed: int
     cancelled: int

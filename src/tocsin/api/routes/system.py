@@ -7,7 +7,7 @@ from tocsin.api.auth import scope_of
 from tocsin.api.context import ApiContext
 from tocsin.api.needs import needs, public
 from tocsin.api.openapi import answers
-from tocsin.api.parameters import WindowParameters, read_window
+from tocsin.api.parameters import StatsParameters, read_step, read_window
 from tocsin.api.render import stats_json
 from tocsin.api.schemas import HealthOut, ReadyOut
 from tocsin.domain.access import Action
@@ -123,8 +123,9 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         responses=answers(200, "StatsOut", "Counts, rates, lateness and what fires next"),
     )
     @needs(Action.READ, whole=True)
-    async def get_stats(asked: WindowParameters, request: Request) -> Response:
-        window, scope = read_window(asked.window), scope_of(request)
+    async def get_stats(asked: StatsParameters, request: Request) -> Response:
+        window, step = read_window(asked.window), read_step(asked.step)
+        scope = scope_of(request)
         overview = await stats.within(scope).overview(window)
         usage = await stats.usage() if scope.grant.everywhere else None
-        return json_answer(stats_json(overview, usage, stats.limits, window))
+        return json_answer(stats_json(overview, usage, stats.limits, window, step))

@@ -1,0 +1,157 @@
+"""A call at once, to see what a definition does before it is saved; and what a call looked like."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tocsin.domain.errors import Conflict
+from tocsin.domain.execution import Attempt, Execution, State, TriggerKind, execution_id
+from tocsin.domain.instant import SECOND, Millis
+from tocsin.domain.job import HttpTarget, Job, JobStatus
+from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.scope import Scoped
+from tocsin.store.port import Claim
+
+MAX_TIMEOUT: Millis = 30 * SECOND
+"""How long a trial may take, whatever its target says."""
+
+AT_ONCE = 4
+"""Trials under way on a node at most: they are for people, and take nothing from the fires."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownRequest:
+    """A request as people may see it."""
+
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]]
+    body: str
+    truncated: bool
+
+
+class Shower(Protocol):
+    """Fills in the request of an attempt, secrets masked; ``None`` where nothing is called."""
+
+    def __call__(
+        self, job: Job, execution: Execution, number: int, at: Millis
+    ) -> ShownRequest | None:
+        """The request of the attempt with this number that starts at an instant."""
+
+
+class TrialCaller(Protocol):
+    """Makes a call as an execution does."""
+
+    async def __call__(self, claim: Claim) -> Attempt | None:
+        """The attempt; ``None`` where this node may not make calls now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What came of a call; nothing of it is stored."""
+
+    request: ShownRequest | None
+    attempt: Attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """The request of an execution, as its job is defined now."""
+
+    request: ShownRequest | None
+    current: bool
+    """Whether the job still has the version that the execution was planned with."""
+
+
+@dataclass(slots=True)
+class Slots:
+    """How many trials are under way."""
+
+    taken: int = 0
+
+
+class TrialService(Scoped):
+    """Makes calls that are no executions: nothing is stored, retried or counted."""
+
+    def __init__(
+        self,
+        *,
+        call: TrialCaller,
+        show: Shower,
+        now: Callable[[], Millis],
+        defaults: JobDefaults,
+    ) -> None:
+        self._call = call
+        self._show = show
+        self._now = now
+        self._defaults = defaults
+        # Shared by all that are bound to a scope.
+        self._slots = Slots()
+
+    async def trial(self, data: object) -> Trial:
+        """Make the call of a definition once, now.
+
+        Raises ``InvalidInput`` for a definition that could not be saved, and ``Conflict`` where
+        others try things out (``too_many_trials``) or this node makes no calls (``not_ready``).
+        """
+        definition = read_definition(data, defaults=self._defaults, now=self._now())
+        self._scope.require_tag(definition.spec.tags)
+        if self._slots.taken >= AT_ONCE:
+            raise Conflict(
+                f"{AT_ONCE} trials are under way on this node; try again shortly",
+                code="too_many_trials",
+            )
+        now = self._now()
+        job_id = str(uuid.uuid4())
+        target = definition.spec.target
+        if isinstance(target, HttpTarget):
+            target = replace(target, timeout=min(target.timeout, MAX_TIMEOUT))
+        job = Job(
+            id=job_id,
+            namespace=self._scope.namespace,
+            name=definition.name or "trial",
+            spec=replace(definition.spec, target=target),
+            status=JobStatus.ACTIVE,
+            version=1,
+            created_at=now,
+            updated_at=now,
+        )
+        execution = Execution(
+            id=execution_id(job_id, now, "trial"),
+            job_id=job_id,
+            job_name=job.name,
+            namespace=job.namespace,
+            job_version=1,
+            trigger=TriggerKind.MANUAL,
+            fire_time=now,
+            due=now,
+            state=State.CLAIMED,
+            available_at=now,
+            lane=job.spec.lane,
+            exact=job.spec.exact,
+        )
+        self._slots.taken += 1
+        try:
+            attempt = await self._call(Claim(execution=execution, job=job))
+        finally:
+            self._slots.taken -= 1
+        if attempt is None:
+            raise Conflict(
+                "this node cannot prove its lease, and makes no calls until it can; try again",
+                code="not_ready",
+            )
+        return Trial(request=self._show(job, execution, 1, attempt.started_at), attempt=attempt)
+
+    def sent(self, job: Job, execution: Execution) -> Sent:
+        """The request of the last attempt of an execution; of the first one, where none was."""
+        last = execution.attempts[-1] if execution.attempts else None
+        return Sent(
+            request=self._show(
+                job,
+                execution,
+                1 if last is None else last.number,
+                execution.due if last is None else last.started_at,
+            ),
+            current=job.version == execution.job_version,
+        )

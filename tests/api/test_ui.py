@@ -1,0 +1,87 @@
+"""The pages: served at the root, nothing from elsewhere, and an answer where there are none."""
+
+import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.harness import Api, make_api
+from tests.support.memory_store import MemoryStore
+from tocsin.api.routes.ui import PAGES
+
+INDEX = '<meta name="tocsin-version" content="" /><meta name="tocsin-features" content="" />'
+
+
+@pytest.fixture
+async def built(tmp_path: Path) -> AsyncIterator[Api]:
+    """An API with pages."""
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    (tmp_path / "index.html").write_text(INDEX)
+    (tmp_path / "favicon.svg").write_text("<svg/>")
+    (tmp_path / "secret.txt").write_text("no")
+    (assets / "index-abc.js").write_text("let a = 1")
+    (assets / "index-abc.js.gz").write_bytes(gzip.compress(b"let a = 1"))
+    api = make_api(MemoryStore(), ui=tmp_path)
+    async with api.client:
+        yield api
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/{page}" for page in PAGES), "/jobs/a.b/edit?tab=x&y=z"])
+async def test_every_page_is_the_one_page(built: Api, path: str) -> None:
+    answer = await built.ask("GET", path)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    # What the page needs to know before its first request.
+    assert 'name="tocsin-version" content="0.0.test"' in answer.text
+    assert 'name="tocsin-features" content="' in answer.text
+    # A new version is seen at the next load.
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_scripts_and_data_come_from_here_alone(built: Api) -> None:
+    policy = (await built.ask("GET", "/")).headers["content-security-policy"]
+    rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == rules["connect-src"] == rules["font-src"] == "'self'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert "http" not in policy
+    assert "unsafe-eval" not in policy
+
+
+async def test_files_are_kept_for_good_and_sent_compressed(built: Api) -> None:
+    path = "/assets/index-abc.js"
+    plain = await built.ask("GET", path, headers={"Accept-Encoding": "identity"})
+    assert (plain.text, plain.headers.get("content-encoding")) == ("let a = 1", None)
+    zipped = await built.ask("GET", path, headers={"Accept-Encoding": "gzip, br"})
+    assert (zipped.text, zipped.headers["content-encoding"]) == ("let a = 1", "gzip")
+    for answer in (plain, zipped):
+        assert answer.headers["content-type"].startswith("text/javascript")
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/other.js",
+        "/assets/index-abc.js.gz",
+        "/assets/..%2fsecret.txt",
+        "/assets/%2e%2e/secret.txt",
+        "/secret.txt",
+        "/theme.js",
+        "/nothing",
+    ],
+)
+async def test_nothing_else_is_served(built: Api, path: str) -> None:
+    await built.ask("GET", path, status=404)
+
+
+async def test_where_they_were_not_built_the_page_says_how() -> None:
+    for folder in (None, Path("/nowhere")):
+        api = make_api(MemoryStore(), ui=folder)
+        async with api.client:
+            answer = await api.ask("GET", "/")
+            assert "make ui" in answer.text
+            await api.ask("GET", "/assets/index.js", status=404)
+            await api.get("/healthz")

@@ -1,0 +1,21 @@
+import { Tooltip } from "@mantine/core";
+import type { ReactElement } from "react";
+
+/** A control that is there, but disabled with its reason, where the role forbids it. */
+export function Guarded({
+  reason,
+  children,
+}: {
+  reason: string | null;
+  children: (disabled: boolean) => ReactElement;
+}) {
+  if (reason === null) return children(false);
+  return (
+    <Tooltip label={reason}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the reason must be reachable by keys */}
+      <span style={{ display: "inline-block" }} tabIndex={0} title={reason}>
+        {children(true)}
+      </span>
+    </Tooltip>
+  );
+}

@@ -1,0 +1,53 @@
+import { useSyncExternalStore } from "react";
+import { LOCAL_ZONE } from "./time";
+
+const KEY = "tocsin.zone";
+const listeners = new Set<() => void>();
+let zone = read();
+
+function read(): string {
+  try {
+    const stored = localStorage.getItem(KEY);
+    if (stored && isZone(stored)) return stored;
+  } catch {
+    // Without storage the choice lasts as long as the page.
+  }
+  return LOCAL_ZONE;
+}
+
+export function isZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Shows all times in another zone from now on. */
+export function setZone(name: string): void {
+  zone = name;
+  try {
+    localStorage.setItem(KEY, name);
+  } catch {
+    // See above.
+  }
+  for (const listener of listeners) listener();
+}
+
+/** The zone that times are shown in. */
+export function useZone(): string {
+  return useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => zone,
+  );
+}
+
+/** Every zone that this browser knows. */
+export function allZones(): string[] {
+  const known = Intl.supportedValuesOf("timeZone");
+  return known.includes("UTC") ? known : ["UTC", ...known];
+}
