@@ -217,7 +217,7 @@ function Head({ job }: { job: JobOut }) {
                   Duplicate
                 </Menu.Item>
                 <Menu.Item
-                  color="red"
+                  c="var(--bad)"
                   leftSection={<IconTrash size={15} />}
                   onClick={() => ask("remove", [job])}
                 >

@@ -615,7 +615,7 @@ function RowMenu({
             </Menu.Item>
             <Menu.Divider />
             <Menu.Item
-              color="red"
+              c="var(--bad)"
               leftSection={<IconTrash size={15} />}
               onClick={() => onVerb("remove")}
             >

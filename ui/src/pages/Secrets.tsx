@@ -89,7 +89,8 @@ export default function Secrets() {
                       </Button>
                       <Button
                         variant="subtle"
-                        color="red.8"
+                        color="gray"
+                        c="var(--bad)"
                         size="compact-xs"
                         leftSection={<IconTrash size={13} />}
                         onClick={() =>
