@@ -140,8 +140,8 @@ class RecentQuery(BaseModel):
 
     job: Annotated[
         list[Annotated[str, Field(min_length=36, max_length=36)]],
-        Field(min_length=1, max_length=100, description="Ids of jobs."),
-    ]
+        Field(max_length=100, description="Ids of jobs."),
+    ] = []
     count: Annotated[int, Field(ge=1, le=50, description="Executions of each.")] = 20
 
 
@@ -157,8 +157,14 @@ class CalendarQuery(BaseModel):
 class TimelineQuery(BaseModel):
     """Which stretch of time, in which steps."""
 
-    since: Annotated[InstantText, Field(description="Included; up to 14 days ago.")]
-    until: Annotated[InstantText, Field(description="Excluded; up to 60 days ahead.")]
+    since: Annotated[
+        InstantText | None,
+        Field(description="Included; up to 14 days ago. By default an hour ago."),
+    ] = None
+    until: Annotated[
+        InstantText | None,
+        Field(description="Excluded; up to 60 days ahead. By default in an hour."),
+    ] = None
     step: Annotated[
         str,
         Field(

@@ -4224,11 +4224,11 @@ export interface operations {
     };
     listRecent: {
         parameters: {
-            query: {
+            query?: {
                 /** @description Executions of each. */
                 count?: number;
                 /** @description Ids of jobs. */
-                job: string[];
+                job?: string[];
             };
             header?: {
                 /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
@@ -7626,13 +7626,13 @@ export interface operations {
     };
     getTimeline: {
         parameters: {
-            query: {
-                /** @description Included; up to 14 days ago. */
-                since: string;
+            query?: {
+                /** @description Included; up to 14 days ago. By default an hour ago. */
+                since?: string | null;
                 /** @description Length of a step: whole minutes, at most 500 of them in all. */
                 step?: string;
-                /** @description Excluded; up to 60 days ahead. */
-                until: string;
+                /** @description Excluded; up to 60 days ahead. By default in an hour. */
+                until?: string | null;
             };
             header?: {
                 /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */

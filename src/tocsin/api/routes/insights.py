@@ -18,7 +18,7 @@ from tocsin.api.parameters import (
 )
 from tocsin.domain.access import Action
 from tocsin.domain.errors import InvalidInput
-from tocsin.domain.instant import DAY
+from tocsin.domain.instant import DAY, HOUR
 from tocsin.domain.schedule.zones import check_zone
 
 PAST = 14 * DAY
@@ -82,8 +82,8 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     async def get_timeline(asked: TimelineParameters, request: Request) -> Response:
         since, until = read_instant(asked.since, "since"), read_instant(asked.until, "until")
         step, now = read_step(asked.step), context.now()
-        assert since is not None  # noqa: S101  # both are required
-        assert until is not None  # noqa: S101
+        since = now - HOUR if since is None else since
+        until = now + HOUR if until is None else until
         if not now - PAST <= since <= now + AHEAD:
             raise InvalidInput.of(
                 "since", "is not within 14 days ago and 60 days ahead", "out_of_range"
