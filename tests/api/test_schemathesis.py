@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.api.access import ADMIN, make_guarded
 from tests.api.harness import EXECUTIONS, JOBS, KEYS
+from tests.support import build
 from tests.support.memory_store import MemoryStore
 from tocsin.domain.secrets import SIGNING
 
@@ -71,7 +72,7 @@ async def _new_ref(path: str) -> str:
     return ref
 
 
-GUARDED = make_guarded(MemoryStore(), demo=True)
+GUARDED = make_guarded(MemoryStore(), demo=True, attempt=build.attempt())
 API = GUARDED.api
 APP = API.client._transport.app  # type: ignore[attr-defined]  # httpx keeps it there
 REFUSED = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429]
