@@ -1,6 +1,6 @@
 """Whoever asks too often is told so, and when to come back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,23 @@ async def test_keys_are_counted_apart(door: Door, header: str) -> None:
 async def test_keys_that_are_made_up_gain_nothing(door: Door) -> None:
     found = [(await door.ask(x_api_key=f"made-up-{n}")).status_code for n in range(51)]
     assert found == [201] * 50 + [429]
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda n: {"cookie": f"tocsin={n}", "authorization": "Bearer one"},
+        lambda n: {"cookie": f"tocsin_session={n}", "x_api_key": "one"},
+        lambda n: {"authorization": "Bearer one" + "\t" * n},
+        lambda n: {"cookie": f"n={n}; tocsin_session=one"},
+    ],
+    ids=["a cookie", "a session", "spaces", "another cookie"],
+)
+async def test_a_key_is_counted_as_itself_whatever_is_sent_beside_it(
+    door: Door, disguise: Callable[[int], dict[str, str]]
+) -> None:
+    found = [(await door.ask(**disguise(number))).status_code for number in range(6)]
+    assert found == [201] * 5 + [429]
 
 
 async def test_a_key_may_have_a_limit_of_its_own(door: Door) -> None:

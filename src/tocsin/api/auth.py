@@ -280,6 +280,13 @@ def read_secret(request: Request) -> str | None:
     return _read_secret(_sent(request))
 
 
+def read_credential(request: Request) -> str | None:
+    """What a request is judged by: its key, else the token of its session; as ``read_secret``."""
+    sent = _sent(request)
+    secret = _read_secret(sent)
+    return _read_cookie(sent.cookie) if secret is None else secret
+
+
 def _read_secret(sent: _Sent) -> str | None:
     given, other = sent.authorization, sent.api_key
     if given is None:

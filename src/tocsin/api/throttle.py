@@ -11,7 +11,7 @@ from limits import RateLimitItem
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tocsin.api.auth import read_secret
+from tocsin.api.auth import read_credential, read_secret
 from tocsin.api.problems import Refused, problem
 from tocsin.api.rates import ADDRESS, READS, Rates, Verdict, read_rate, times
 from tocsin.services.sign_in import SignIn
@@ -146,12 +146,18 @@ def _fields(name: str, verdict: Verdict) -> Mapping[str, str]:
 
 
 def _key_of(scope: Scope) -> str | None:
-    """A hash of the key or session that a request carries, ``None`` where it has none."""
-    for name, value in scope["headers"]:
-        if name in {b"authorization", b"x-api-key"} or (name == b"cookie" and b"tocsin" in value):
-            word = value.rpartition(b" ")[2] if name == b"authorization" else value
-            return hashlib.blake2b(word, digest_size=12).hexdigest()
-    return None
+    """A hash of the key or session that a request carries, ``None`` where it has none.
+
+    It is what authentication looks at and nothing beside it: whatever else counted could be made up
+    anew for each request.
+    """
+    try:
+        found = read_credential(Request(scope))
+    except Refused:
+        return None
+    if found is None:
+        return None
+    return hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _address_of(scope: Scope) -> str:
