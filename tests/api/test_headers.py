@@ -1,5 +1,7 @@
 """What browsers are told about answers, who may call from other pages, and switched-off keys."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -104,6 +106,16 @@ async def test_with_keys_off_only_this_machine_is_answered_and_no_foreign_page(
         answer = await api.client.post(JOBS, json=JOB, headers=headers)
         assert answer.status_code == status, answer.text
         assert len(api.store.state.jobs) == (status == 201)  # type: ignore[attr-defined]
+
+
+async def test_with_keys_off_no_other_name_of_this_machine_is_told_more_than_the_verdict() -> None:
+    async with serving(MemoryStore(), gate=OpenGate()) as api:
+        api.checks[0] = replace(api.checks[0], ok=False, detail="db.internal is not reached")
+        for host, told in (("localhost:8080", True), ("rebound.example.com", False)):
+            ready = (await api.client.get("/readyz", headers={"Host": host})).json()
+            assert ready["checks"][0]["detail"] == ("db.internal is not reached" if told else "")
+            health = (await api.client.get("/healthz", headers={"Host": host})).json()
+            assert (health["succeeded"] is not None) == told
 
 
 async def test_with_keys_off_the_session_says_so_loudly() -> None:

@@ -234,8 +234,7 @@ class OpenGate:
 
     async def admit(self, request: Request, need: Need) -> Caller:
         """Everybody."""
-        host = _host_of(request)
-        if host not in _LOOPBACK_NAMES and not host.endswith(".localhost"):
+        if not _names_loopback(request):
             raise Refused(
                 403,
                 "forbidden",
@@ -244,13 +243,15 @@ class OpenGate:
             )
         if request.method not in SAFE:
             check_same_origin(request)
-        caller = _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
+        caller = anybody(request)
         check_need(caller, need)
         return caller
 
     async def peek(self, request: Request) -> Caller | None:
-        """Everybody."""
-        return _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
+        """Everybody who may be admitted."""
+        if not _names_loopback(request):
+            return None
+        return anybody(request)
 
     async def open(self, request: Request, secret: str) -> tuple[Caller, None]:  # noqa: ARG002
         """Nothing: there are no sessions."""
@@ -258,6 +259,11 @@ class OpenGate:
 
     async def close(self, request: Request, caller: Caller) -> None:
         """Nothing, likewise."""
+
+
+def anybody(request: Request) -> Caller:
+    """Whoever calls, where authentication is off."""
+    return _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
 
 
 def check_need(caller: Caller, need: Need) -> None:
@@ -386,9 +392,8 @@ def _read_cookie(header: str | None) -> str | None:
     return None if found is None or len(found.value) > MAX_SECRET else found.value
 
 
-def _host_of(request: Request) -> str:
-    """The host that a request names, without its port, in lower case."""
+def _names_loopback(request: Request) -> bool:
+    """Whether the host that a request names is this machine, whatever its port."""
     host = request.headers.get("host", "").lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return host in _LOOPBACK_NAMES or host.endswith(".localhost")
