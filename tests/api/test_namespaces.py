@@ -100,6 +100,15 @@ async def test_a_key_of_all_namespaces_names_one(api: Guarded) -> None:
     assert (await admin.get(JOBS, **both)).status_code == 422
 
 
+async def test_a_namespace_is_heard_however_its_parameter_is_spelled(api: Guarded) -> None:
+    created = await api.api.client.post(f"{JOBS}?%6eamespace=a", json=JOB)
+    assert created.status_code == 201
+    assert await names(api.api.client, namespace="a") == [created.json()["name"]]
+    assert await api.api.problems("POST", f"{JOBS}?namespace", json=JOB) == [
+        ("namespace", "pattern")
+    ]
+
+
 @pytest.mark.parametrize("name", ["*", "A", "a/b", "a b", "-a", "x" * 64, "ä", "a@b", ""])
 async def test_what_is_no_name_of_a_namespace_is_refused(api: Guarded, name: str) -> None:
     problems = await api.api.problems("GET", JOBS, params={"namespace": name})

@@ -364,7 +364,8 @@ def _caller(
 
 def _read_namespace(request: Request, header: str | None) -> str | None:
     query: bytes = request.scope["query_string"]
-    if b"namespace=" not in query:
+    # A name may be percent-encoded, and may stand without a value.
+    if b"namespace" not in query and b"%" not in query:
         return header
     given = [value for name, value in _pairs(query) if name == "namespace"]
     names = {*given, *([] if header is None else [header])}
