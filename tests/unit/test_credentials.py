@@ -3,8 +3,9 @@
 import base64
 import html
 import json
+import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.build import NOW
 from tests.support.memory_store import MemoryStore
 
 from tocsin.delivery.credentials import Credentials, Mask, MissingSecret
+from tocsin.delivery.http.excerpt import readable
 from tocsin.domain.job import BasicAuth, BearerAuth, BodyKind, HttpTarget
 from tocsin.services.sealing import CannotOpen, Sealer, new_key, read_key, read_keys
 from tocsin.services.secrets import SecretService
@@ -89,6 +91,15 @@ async def test_basic_and_bearer() -> None:
         html.escape(VALUE),
         base64.b64encode(VALUE.encode()).decode(),
         VALUE.upper(),
+        quote_plus(VALUE),
+        json.dumps(VALUE).replace("/", r"\/"),
+        json.dumps(VALUE).replace("&", r"\u0026"),
+        html.escape(VALUE).replace("&quot;", "&#34;"),
+        base64.urlsafe_b64encode(VALUE.encode()).decode(),
+        VALUE.encode().decode("latin-1"),
+        json.dumps(VALUE.encode().decode("latin-1")),
+        VALUE.encode("latin-1").decode("utf-8", "replace"),
+        VALUE.encode().decode("ascii", "replace"),
     ],
 )
 def test_a_value_is_masked_however_it_is_spelled(form: str) -> None:
@@ -98,6 +109,13 @@ def test_a_value_is_masked_however_it_is_spelled(form: str) -> None:
     assert quote("w\u00f6rd") not in masked
     assert masked.count("[secret]") == 2
     assert masked.startswith("before ")
+    assert not {"p", "ss", "w", "rd"} & set(re.findall("[a-z]+", masked.lower()))
+
+
+def test_a_value_that_was_read_as_latin_1_is_masked_in_an_excerpt() -> None:
+    echoed = "straße-geheim".encode().decode("latin-1").encode()
+    shown = readable(echoed, content_type=None, encoding=None, size=len(echoed), truncated=False)
+    assert Mask(["straße-geheim"])(shown) == "[secret]"
 
 
 def test_a_value_that_was_cut_off_is_masked() -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from tocsin.domain.job import BasicAuth, BearerAuth, HttpTarget, TargetAuth
 from tocsin.domain.placeholder import SECRET, Template
@@ -19,6 +19,12 @@ _HEADER = "target.headers."
 _BODY = "target.body"
 _SHORTEST = 4
 """Characters of a value that was cut off, at least, to be masked."""
+
+
+_FOR_PAGES = {ord(one): f"\\u{ord(one):04x}" for one in "<>&'"}
+_NOT_SHOWN = dict.fromkeys(range(0x80, 0xA0), "\ufffd")
+"""As ``excerpt.readable`` shows them."""
+_FOR_URLS = str.maketrans("+/", "-_")
 
 
 class MissingSecret(Exception):
@@ -107,15 +113,33 @@ def _authorization(auth: TargetAuth, values: Mapping[str, str]) -> str:
 
 def _forms(value: str) -> set[str]:
     encoded = base64.b64encode(value.encode()).decode()
+    written = json.dumps(value)[1:-1]
+    readable = json.dumps(value, ensure_ascii=False)[1:-1]
+    # Headers leave as UTF-8, and most servers read them as Latin-1, or as ASCII.
+    misread = value.encode().decode("latin-1")
     return {
         value,
         value.strip(),
         quote(value, safe=""),
         quote(value),
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
+        quote_plus(value),
+        written,
+        readable,
+        # PHP escapes slashes; Go and others what could end a script in a page.
+        written.replace("/", r"\/"),
+        readable.replace("/", r"\/"),
+        written.translate(_FOR_PAGES),
+        readable.translate(_FOR_PAGES),
         html.escape(value),
+        html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
         repr(value)[1:-1],
         encoded,
         encoded.rstrip("="),
+        encoded.translate(_FOR_URLS),
+        encoded.translate(_FOR_URLS).rstrip("="),
+        misread,
+        misread.translate(_NOT_SHOWN),
+        json.dumps(misread)[1:-1],
+        value.encode("latin-1", "replace").decode("utf-8", "replace"),
+        value.encode().decode("ascii", "replace"),
     }
