@@ -382,6 +382,8 @@ class _Node:
                     show=shown_request,
                     now=clock.now,
                     defaults=_job_defaults(settings, egress),
+                    store=store,
+                    new_id=new_access_id,
                 ),
                 events=self._events,
                 metrics=metrics,

@@ -208,7 +208,12 @@ def make_api(
         secrets=SecretService(store=store, vault=vault, sealer=sealer, now=clock, new_id=new_id),
         insights=InsightService(store=store, now=clock),
         trials=TrialService(
-            call=call, show=shown_request, now=clock, defaults=defaults or JobDefaults()
+            call=call,
+            show=shown_request,
+            now=clock,
+            defaults=defaults or JobDefaults(),
+            store=store,
+            new_id=new_id,
         ),
         ui=ui,
         events=EventLog(bus, incarnation="boot", capacity=100),

@@ -9,7 +9,10 @@ import pytest
 from tests.api.access import ADMIN, Guarded, guarded
 from tests.api.harness import EXECUTIONS, JOB, JOBS, KEYS
 from tests.api.test_roles import ROUTES
+from tests.support import build
 from tests.support.build import HOUR, NOW, SECOND
+from tests.support.memory_store import MemoryStore
+from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.instant import format_instant
 from tocsin.store.port import Store
 
@@ -82,6 +85,28 @@ async def test_a_batch_is_one_entry(api: Guarded) -> None:
     (entry,) = await log(api)
     assert entry["action"] == "jobs.create"
     assert entry["after"] == {"count": 3, "ids": [job["id"] for job in answer.json()["items"]]}
+
+
+async def test_a_call_that_is_tried_out_is_told_of_before_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("no answer")
+
+    async with guarded(MemoryStore(), attempt=build.attempt()) as api:
+        target = {**JOB["target"], "headers": {"X-Token": "t0ps3cret"}}
+        tried = {**JOB, "name": "a", "target": target}
+        answer = await (await api.of(role="editor")).post(f"{JOBS}:try", json=tried)
+        assert answer.status_code == 200
+        entry = (await log(api))[-1]
+        assert (entry["action"], entry["subject"]["name"]) == ("job.try", "a")
+        assert entry["actor"]["name"] == "some"
+        assert entry["after"]["target"]["url"] == JOB["target"]["url"]
+        assert "t0ps3cret" not in str(entry)
+        # Where nobody could be told of it, it is not made.
+        monkeypatch.setattr(api.api.store, "add_audit", refuse)
+        assert (await api.api.client.post(f"{JOBS}:try", json=tried)).status_code == 503
+        assert len(api.api.tried) == 1
 
 
 async def test_what_changed_nothing_is_not_told_of(api: Guarded) -> None:

@@ -246,6 +246,12 @@ async def test_entries_are_found_by_who_what_when_and_where_newest_first(store: 
     assert await audited(store, since=delete.at, until=key.at) == [batch, delete]
 
 
+async def test_what_is_done_elsewhere_is_told_of_too(store: Store) -> None:
+    entries = [build_audit("one"), build_audit("two")]
+    await store.add_audit(entries)
+    assert await audited(store) == entries[::-1]
+
+
 async def test_what_changes_nothing_is_not_told_of(store: Store) -> None:
     told = [build_audit("told")]
     one = job("a")

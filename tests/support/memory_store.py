@@ -760,6 +760,10 @@ class MemoryStore:
             state.note(audit)
             return True
 
+    async def add_audit(self, audit: Sequence[AuditEntry]) -> None:
+        async with self._transaction("add_audit") as state:
+            state.note(audit)
+
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         async with self._transaction("list_audit") as state:
             newest = sorted(state.audit.values(), key=lambda one: one.id, reverse=True)

@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from tocsin.domain.audit import AuditEntry, Subject
 from tocsin.domain.errors import Conflict
 from tocsin.domain.execution import Attempt, Execution, State, TriggerKind, execution_id
 from tocsin.domain.instant import SECOND, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus
 from tocsin.services.definitions import JobDefaults, read_definition
+from tocsin.services.masking import masked_text
 from tocsin.services.scope import Scoped
+from tocsin.store.access import AccessStore
 from tocsin.store.port import Claim
 
 MAX_TIMEOUT: Millis = 30 * SECOND
@@ -72,7 +75,10 @@ class Slots:
 
 
 class TrialService(Scoped):
-    """Makes calls that are no executions: nothing is stored, retried or counted."""
+    """Makes calls that are no executions: nothing of what comes back is stored or counted.
+
+    That a call was made is in the audit log all the same: it is a real one, with real secrets.
+    """
 
     def __init__(
         self,
@@ -81,19 +87,24 @@ class TrialService(Scoped):
         show: Shower,
         now: Callable[[], Millis],
         defaults: JobDefaults,
+        store: AccessStore,
+        new_id: Callable[[], str],
     ) -> None:
         self._call = call
         self._show = show
         self._now = now
         self._defaults = defaults
+        self._store = store
+        self._new_id = new_id
         # Shared by all that are bound to a scope.
         self._slots = Slots()
 
     async def trial(self, data: object) -> Trial:
         """Make the call of a definition once, now.
 
-        Raises ``InvalidInput`` for a definition that could not be saved, and ``Conflict`` where
-        others try things out (``too_many_trials``) or this node makes no calls (``not_ready``).
+        Raises ``InvalidInput`` for a definition that could not be saved, ``Conflict`` where others
+        try things out (``too_many_trials``) or this node makes no calls (``not_ready``), and a
+        ``StoreError``, without a call, where it cannot be told of in the audit log.
         """
         definition = read_definition(data, defaults=self._defaults, now=self._now())
         self._scope.require_tag(definition.spec.tags)
@@ -133,6 +144,7 @@ class TrialService(Scoped):
         )
         self._slots.taken += 1
         try:
+            await self._store.add_audit([self._entry(job)])
             attempt = await self._call(Claim(execution=execution, job=job))
         finally:
             self._slots.taken -= 1
@@ -142,6 +154,15 @@ class TrialService(Scoped):
                 code="not_ready",
             )
         return Trial(request=self._show(job, execution, 1, attempt.started_at), attempt=attempt)
+
+    def _entry(self, job: Job) -> AuditEntry:
+        return self._scope.entry(
+            "job.try",
+            Subject(type="job", name=job.name),
+            at=job.created_at,
+            entry_id=self._new_id(),
+            after=masked_text(job.spec, None),
+        )
 
     def sent(self, job: Job, execution: Execution) -> Sent:
         """The request of the last attempt of an execution; of the first one, where none was."""

@@ -73,6 +73,9 @@ class AccessStore(Protocol):
     async def delete_session(self, hashed: str, *, audit: Sequence[AuditEntry] = ()) -> bool:
         """Delete a session; whether there was one."""
 
+    async def add_audit(self, audit: Sequence[AuditEntry]) -> None:
+        """Store entries of the audit log that tell of what changes nothing here."""
+
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """The newest entries that match, ``limit`` at most."""
 

@@ -238,7 +238,7 @@ export interface paths {
         put?: never;
         /**
          * Make the call of a definition once, now; nothing is stored
-         * @description The definition is checked as if it were to be saved. The call is a real one, with the headers of a real one. It takes up to 30 s, whatever the timeout of its target, is not retried and counts nowhere.
+         * @description The definition is checked as if it were to be saved. The call is a real one, with the headers of a real one, and the audit log tells of it. It takes up to 30 s, whatever the timeout of its target, is not retried and counts nowhere.
          */
         post: operations["tryJob"];
         delete?: never;
@@ -4436,6 +4436,15 @@ export interface operations {
             };
             /** @description The store does not answer; try again */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A limit is reached, or the disk is full */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -22,11 +22,11 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         tags=["jobs"],
         summary="Make the call of a definition once, now; nothing is stored",
         description="The definition is checked as if it were to be saved. The call is a real one, "
-        "with the headers of a real one. It takes up to 30 s, whatever the timeout of its target, "
-        "is not retried and counts nowhere.",
+        "with the headers of a real one, and the audit log tells of it. It takes up to 30 s, "
+        "whatever the timeout of its target, is not retried and counts nowhere.",
         operation_id="tryJob",
         responses=answers(
-            200, "TrialOut", "The call, whether it succeeded or not", 400, 409, 413, 415
+            200, "TrialOut", "The call, whether it succeeded or not", 400, 409, 413, 415, 507
         ),
         openapi_extra=takes("JobIn"),
     )

@@ -139,6 +139,10 @@ class SqlAccess:
 
         return await self._db.write(work)
 
+    async def add_audit(self, audit: Sequence[AuditEntry]) -> None:
+        """Store entries of the audit log."""
+        await self._db.write(lambda conn: note(conn, self._statements, audit))
+
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """The newest entries that match."""
         return await self._db.read(lambda conn: list_audit(conn, query))
