@@ -32,6 +32,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _CALLER = "tocsin.caller"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tocsin"'}
+_FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -234,12 +235,12 @@ class OpenGate:
 
     async def admit(self, request: Request, need: Need) -> Caller:
         """Everybody."""
-        if not _names_loopback(request):
+        if not _is_local(request):
             raise Refused(
                 403,
                 "forbidden",
                 "authentication is off, so only requests to a loopback address such as "
-                "http://127.0.0.1 or http://localhost are answered",
+                "http://127.0.0.1 or http://localhost are answered, and none that a proxy hands on",
             )
         if request.method not in SAFE:
             check_same_origin(request)
@@ -249,7 +250,7 @@ class OpenGate:
 
     async def peek(self, request: Request) -> Caller | None:
         """Everybody who may be admitted."""
-        if not _names_loopback(request):
+        if not _is_local(request):
             return None
         return anybody(request)
 
@@ -393,8 +394,13 @@ def _read_cookie(header: str | None) -> str | None:
     return None if found is None or len(found.value) > MAX_SECRET else found.value
 
 
-def _names_loopback(request: Request) -> bool:
-    """Whether the host that a request names is this machine, whatever its port."""
+def _is_local(request: Request) -> bool:
+    """Whether a request names this machine, whatever its port, and comes straight from it.
+
+    A proxy in front may listen for all the world, and make the host whatever it likes.
+    """
+    if not _FORWARDED.isdisjoint(name for name, _ in request.scope["headers"]):
+        return False
     host = request.headers.get("host", "").lower()
     host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     return host in _LOOPBACK_NAMES or host.endswith(".localhost")
