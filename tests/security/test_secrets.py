@@ -102,10 +102,17 @@ def test_secrets_are_in_the_calls_and_in_no_output(
     assert excerpt.count("[secret]") >= 4
     assert "POST /echo?k=[secret]" in excerpt
 
+    # Of a call that is tried out, too.
+    tried = tocsin.client.post("/api/v1/jobs:try", json={**job("tried", ""), "target": echo}).json()
+    assert tried["attempt"]["response"]["excerpt"].count("[secret]") >= 4
+    assert VALUE in target.seen[-1].headers["x-key"]
+    outputs.append(json.dumps(tried))
+
     # And nowhere else.
     for path in (
         *("/jobs", "/jobs/echo", "/executions", "/jobs/fails/executions", "/secrets", "/signing"),
-        *("/stats", "/cluster", f"/executions/{execution['id']}"),
+        *("/stats", "/cluster", f"/executions/{execution['id']}", "/audit"),
+        *(f"/executions/{execution['id']}/request", f"/jobs:recent?job={execution['job_id']}"),
     ):
         outputs.append(tocsin.client.get(f"/api/v1{path}").text)
     outputs += [
