@@ -91,6 +91,7 @@ async def test_other_3xx_answers_are_results() -> None:
 @on_both_loops
 async def test_credentials_stay_with_their_origin() -> None:
     secret = [("Authorization", "Bearer s"), ("Cookie", "s=1"), ("X-Team", "ops")]
+    secret += [("X-Api-Key", "k"), ("X-Vault-Token", "t")]
     async with (
         serving(holding(OK)) as other,
         serving(holding(to("/here", 307), to(other.url("/there"), 307))) as server,
@@ -99,9 +100,12 @@ async def test_credentials_stay_with_their_origin() -> None:
         answered(await client.call(request(server.url(), redirects=2, headers=secret)))
         assert server.seen[1].header("Authorization") == "Bearer s"
         assert server.seen[1].header("Cookie") == "s=1"
+        assert server.seen[1].header("X-Api-Key") == "k"
         arrived = other.seen[0]
         assert arrived.header("Authorization") is None
         assert arrived.header("Cookie") is None
+        assert arrived.header("X-Api-Key") is None
+        assert arrived.header("X-Vault-Token") is None
         assert arrived.header("X-Team") == "ops"
         assert arrived.header("Host") == f"127.0.0.1:{other.port}"
         assert arrived.body == b"{}"

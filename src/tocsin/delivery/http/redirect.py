@@ -1,5 +1,6 @@
 """What a redirect makes of a request."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urljoin
@@ -18,6 +19,10 @@ _ABOUT_BODY = frozenset(
 )
 # What was meant for one origin only. Host too: it named the old one.
 _CONFIDENTIAL = frozenset({"authorization", "cookie", "proxy-authorization", "host"})
+_TELLING = re.compile(
+    r"auth|api-?key|access-?key|token|secret|passw|credential|session", re.IGNORECASE
+)
+"""Headers that are called so hold credentials, whoever made them up: ``X-Api-Key``, say."""
 
 
 class Step(NamedTuple):
@@ -72,6 +77,7 @@ def next_step(step: Step, status: int, location: str | None) -> Step:
                 "a secret, is not taken there",
             )
         headers = _without(headers, _CONFIDENTIAL | step.confidential)
+        headers = [(name, value) for name, value in headers if not _TELLING.search(name)]
     return step._replace(method=method, url=url, text=text, headers=headers, body=body)
 
 
