@@ -34,6 +34,7 @@ BEHIND = ("/api", "/metrics", "/healthz", "/readyz")
 NEEDS = {
     ("POST", "/api/v1/jobs"): "define",
     ("POST", "/api/v1/jobs:batch"): "define",
+    ("POST", "/api/v1/jobs:try"): "define",
     ("PUT", "/api/v1/jobs/{ref}"): "define",
     ("PATCH", "/api/v1/jobs/{ref}"): "define",
     ("DELETE", "/api/v1/jobs/{ref}"): "define",
