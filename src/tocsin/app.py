@@ -33,7 +33,7 @@ from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import EgressGuard, HttpClient
 from tocsin.delivery.shown import shown_request
 from tocsin.demo import demo_jobs
-from tocsin.domain.access import EVERYWHERE
+from tocsin.domain.access import DEFAULT_NAMESPACE, EVERYWHERE
 from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.execution import Attempt
@@ -333,6 +333,7 @@ class _Node:
             defaults=_job_defaults(settings, egress),
             max_batch=settings.max_batch,
             vault=self._vault,
+            ensure_signing=self._secrets.ensure_signing,
         )
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
@@ -424,7 +425,8 @@ class _Node:
         if self._line is not None:
             loop.add_reader(self._line.fileno(), self._supervisor_gone, self._line)
         try:
-            await self._secrets.ensure_signing("default")
+            for namespace in {DEFAULT_NAMESPACE, *await self._store.namespaces()}:
+                await self._secrets.ensure_signing(namespace)
         except StoreError as error:  # a full disk, say: calls are not signed until it is made
             log.warning("signing.no_key", error=str(error), remedy="`tocsin signing show` makes it")
         upkeep = [asyncio.create_task(self._vault.run(), name="vault")]

@@ -174,6 +174,7 @@ def make_api(
     sign_in = sign_in or SignIn(store=store, now=clock, new_id=new_id, lifetime=HOUR)
     sealer = Sealer([b"k" * 32]) if master_key else None
     vault = Vault(store=store, sealer=sealer, now=clock)
+    secrets = SecretService(store=store, vault=vault, sealer=sealer, now=clock, new_id=new_id)
     tried: list[Claim] = []
 
     async def call(claim: Claim) -> Attempt | None:
@@ -194,6 +195,7 @@ def make_api(
             defaults=defaults or JobDefaults(),
             max_batch=max_batch,
             vault=vault,
+            ensure_signing=secrets.ensure_signing,
         ),
         executions=ExecutionService(store=store, bus=bus, now=clock, new_id=new_id),
         stats=StatsService(store=store, now=clock, limits=limits, degraded_ratio=degraded_ratio),
@@ -205,7 +207,7 @@ def make_api(
             database="sqlite",
             schema_revision="0001",
         ),
-        secrets=SecretService(store=store, vault=vault, sealer=sealer, now=clock, new_id=new_id),
+        secrets=secrets,
         insights=InsightService(store=store, now=clock),
         trials=TrialService(
             call=call,

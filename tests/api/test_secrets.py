@@ -9,6 +9,8 @@ import pytest
 
 from tests.api.harness import JOB, JOBS, Api, serving
 from tests.support.build import DAY, HOUR, SECOND
+from tests.support.memory_store import MemoryStore
+from tocsin.domain import secrets
 from tocsin.services.sealing import Sealer
 from tocsin.services.secrets import SecretService
 from tocsin.services.vault import Vault
@@ -287,3 +289,22 @@ async def test_rows_cannot_be_exchanged(store: Store) -> None:
     await vault.refresh()
     assert vault.get("default", "MINE") is None
     assert vault.valid_values("default", "THEIRS") == ("not for me",)
+
+
+@pytest.mark.parametrize("way", ["POST", "PUT", "batch"])
+async def test_the_first_job_of_a_namespace_makes_its_signing_key(way: str) -> None:
+    async with serving(MemoryStore()) as api:
+        namespace = {"Tocsin-Namespace": "ours"}
+        match way:
+            case "POST":
+                await api.ask("POST", JOBS, status=201, json=JOB, headers=namespace)
+            case "PUT":
+                await api.ask("PUT", f"{JOBS}/a", status=201, json=JOB, headers=namespace)
+            case _:
+                await api.ask(
+                    "POST", f"{JOBS}:batch", status=201, json={"jobs": [JOB]}, headers=namespace
+                )
+        kept = [(one.namespace, one.name) for one in await api.store.list_secrets()]
+        assert kept == [("ours", secrets.SIGNING)]
+        await api.ask("POST", JOBS, status=201, json=JOB, headers=namespace)
+        assert len(await api.store.list_secrets()) == 1

@@ -1,13 +1,15 @@
 """Storing new jobs: one, many, or one under a given name."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tocsin.domain.audit import AuditEntry, Subject
 from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
+from tocsin.domain.secrets import SIGNING
 from tocsin.services import lifecycle
 from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.checking import MAX_PROBLEMS
@@ -19,6 +21,9 @@ from tocsin.services.scope import Scoped
 from tocsin.services.vault import Vault
 from tocsin.store.bus import Bus, JobsChanged
 from tocsin.store.port import JobView, Limits, NewJob, NewJobs, Request, Store
+
+EnsureSigning: TypeAlias = Callable[[str], Awaitable[None]]
+"""Makes the signing key of a namespace where it has none."""
 
 BATCH_SLICE = 200
 """Jobs of a batch that are checked before other work has its turn: about 2 ms."""
@@ -61,6 +66,7 @@ class JobCreation(Scoped):
         defaults: JobDefaults,
         max_batch: int,
         vault: Vault | None,
+        ensure_signing: EnsureSigning | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -71,6 +77,7 @@ class JobCreation(Scoped):
         self._defaults = defaults
         self._max_batch = max_batch
         self._vault = vault
+        self._ensure_signing = ensure_signing
 
     async def create(self, data: object, key: str | None) -> Saved:
         """Store a new job; see ``JobService.create``."""
@@ -204,10 +211,18 @@ class JobCreation(Scoped):
         if self._vault is not None:
             await self._vault.require(self._scope.namespace, new.job.spec.target)
 
+    async def _require_signing(self) -> None:
+        """Make the signing key of the namespace, where this is its first job."""
+        if self._ensure_signing is None or self._vault is None or not self._vault.usable:
+            return
+        if not self._vault.has(self._scope.namespace, SIGNING):
+            await self._ensure_signing(self._scope.namespace)
+
     async def _keep(
         self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, entry: AuditEntry
     ) -> Sequence[JobView] | None:
         """Store new jobs; the jobs of the earlier request where the key is taken."""
+        await self._require_signing()
         request = None if keyed is None else keyed.request([new.job.id for new in news], now)
         taken = await self._commit.store(NewJobs(jobs=news, request=request, audit=[entry]))
         if taken is not None and keyed is not None:

@@ -11,7 +11,7 @@ from tocsin.domain.execution import Execution, Reason
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Json
 from tocsin.services import lifecycle
-from tocsin.services.creation import JobCreation, Saved, SavedBatch, name_differs
+from tocsin.services.creation import EnsureSigning, JobCreation, Saved, SavedBatch, name_differs
 from tocsin.services.definitions import (
     Definition,
     JobDefaults,
@@ -62,6 +62,7 @@ class JobService(Scoped):
         defaults: JobDefaults,
         max_batch: int = 10_000,
         vault: Vault | None = None,
+        ensure_signing: EnsureSigning | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -79,6 +80,7 @@ class JobService(Scoped):
             defaults=defaults,
             max_batch=max_batch,
             vault=vault,
+            ensure_signing=ensure_signing,
         )
 
     def within(self, scope: Scope) -> Self:
