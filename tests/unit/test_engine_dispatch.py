@@ -360,6 +360,22 @@ def test_abandoning_drops_everything_without_a_result() -> None:
     play(story)
 
 
+def test_abandoning_leaves_the_slot_of_a_call_that_was_stopped_before_it_began() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.begin()
+        stopped, revised = claim(JOB), claim(OTHER)
+        bench.dispatcher.hold([stopped, revised])
+        bench.dispatcher.abort(ids([stopped]))
+        bench.dispatcher.revise([with_version(OTHER, 2, status=JobStatus.PAUSED)])
+        bench.dispatcher.abandon()
+        await turns()
+        assert bench.empty
+        assert bench.dispatcher.free_slots == 10
+
+    play(story)
+
+
 # --- changes from outside
 
 

@@ -1,6 +1,7 @@
 """Who gets the next call slot."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 
 from hypothesis import given
@@ -8,13 +9,18 @@ from hypothesis import strategies as st
 from tests.support.engine_lab import claim, many, target_job
 from tests.support.scale import examples
 
-from tocsin.domain.job import DeliveryMode
+from tocsin.domain.job import DeliveryMode, Job
 from tocsin.engine.held import Held
 from tocsin.engine.lanes import Lanes
 
 ONE, TWO, THREE = (target_job(name, f"http://{name}.example") for name in ("one", "two", "three"))
 SAME_HOST = target_job("lone", "http://one.example")
-EXACT = target_job("exact", "http://one.example", delivery=DeliveryMode.AT_MOST_ONCE)
+MOVED = replace(ONE, spec=TWO.spec)
+EXACT, EXACT_TWO = (
+    target_job(f"exact-{name}", f"http://{name}.example", delivery=DeliveryMode.AT_MOST_ONCE)
+    for name in ("one", "two")
+)
+ALL = (ONE, TWO, THREE, SAME_HOST, EXACT, EXACT_TWO, MOVED)
 
 
 def held(lanes: Lanes, of: object, count: int = 1) -> list[Held]:
@@ -127,6 +133,37 @@ def test_a_slot_of_a_job_goes_to_the_claim_that_has_waited_longest() -> None:
         assert list(lanes.take()) == [then]
 
 
+def test_those_that_were_set_aside_are_let_in_in_the_order_in_which_they_came() -> None:
+    lanes = Lanes(max_in_flight=20, max_per_lane=10, max_per_job=2)
+    first, second, third, fourth = held(lanes, ONE, 4)
+    assert list(lanes.take()) == [first, second]
+    lanes.ended(first)
+    lanes.ended(second)
+    assert list(lanes.take()) == [third, fourth]
+
+
+def test_a_claim_that_was_set_aside_goes_back_into_its_own_lane() -> None:
+    lanes = Lanes(max_in_flight=20, max_per_lane=10, max_per_job=1)
+    (before,) = held(lanes, ONE)
+    after, gone = held(lanes, MOVED, 2)
+    assert list(lanes.take()) == [before]
+    lanes.ended(before)
+    assert list(lanes.take()) == [after]
+    lanes.ended(after)
+    lanes.remove(gone)
+    assert list(lanes.take()) == []
+    assert nothing_left(lanes)
+
+
+def test_the_slot_of_one_that_is_taken_out_goes_to_the_next_of_its_job() -> None:
+    lanes = Lanes(max_in_flight=20, max_per_lane=10, max_per_job=1)
+    first, second, third = held(lanes, ONE, 3)
+    assert list(lanes.take()) == [first]
+    lanes.ended(first)
+    lanes.remove(second)
+    assert list(lanes.take()) == [third]
+
+
 # --- claims that come at their instant
 
 
@@ -137,7 +174,7 @@ def test_a_burst_that_was_claimed_ahead_leaves_slots_for_what_comes_at_its_insta
     assert lanes.free_slots() == 2
     held(lanes, EXACT, 3)
     assert lanes.startable
-    assert take(lanes) == ["exact"] * 2
+    assert take(lanes) == ["exact-one"] * 2
     assert not lanes.startable
     assert lanes.free_slots() == 0
 
@@ -147,7 +184,19 @@ def test_what_comes_at_its_instant_goes_before_what_was_claimed_ahead() -> None:
     held(lanes, ONE, 2)
     held(lanes, TWO, 2)
     held(lanes, EXACT, 2)
-    assert take(lanes) == ["exact", "exact", "two"]
+    assert take(lanes) == ["exact-one", "exact-one", "two"]
+
+
+def test_a_lane_whose_claim_at_its_instant_is_gone_does_not_stand_before_those_of_others() -> None:
+    lanes = Lanes(max_in_flight=32, max_per_lane=32, max_per_job=100)
+    held(lanes, THREE, 30)
+    assert len(take(lanes)) == 30
+    held(lanes, TWO)
+    (at_its_instant,) = held(lanes, EXACT)
+    (gone,) = held(lanes, EXACT_TWO)
+    lanes.remove(gone)
+    assert lanes.startable
+    assert list(lanes.take()) == [at_its_instant]
 
 
 def test_of_what_came_at_its_instant_that_is_turned_away_which_finds_no_slot() -> None:
@@ -161,17 +210,26 @@ def test_of_what_came_at_its_instant_that_is_turned_away_which_finds_no_slot() -
 
 @examples(300)
 @given(
-    max_in_flight=st.integers(1, 20),
+    max_in_flight=st.integers(1, 40),
     max_per_lane=st.integers(1, 4),
-    max_per_job=st.integers(1, 4),
-    moves=st.lists(st.tuples(st.sampled_from("+-xt"), st.integers(0, 4)), max_size=80),
+    max_per_job=st.integers(1, 2),
+    jobs=st.sets(st.sampled_from(range(len(ALL))), min_size=1, max_size=3).map(
+        lambda chosen: [ALL[number] for number in sorted(chosen)]
+    ),
+    moves=st.lists(
+        st.tuples(st.sampled_from("+++++---xytt"), st.integers(0, 2)), min_size=20, max_size=80
+    ),
 )
 def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
-    max_in_flight: int, max_per_lane: int, max_per_job: int, moves: list[tuple[str, int]]
+    max_in_flight: int,
+    max_per_lane: int,
+    max_per_job: int,
+    jobs: list[Job],
+    moves: list[tuple[str, int]],
 ) -> None:
     lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job)
-    jobs = (ONE, TWO, THREE, SAME_HOST, EXACT)
     ahead = max_in_flight - max_in_flight // 16
+    one_lane = not (ONE in jobs and MOVED in jobs)
     ready: dict[int, list[Held]] = {number: [] for number in range(len(jobs))}
     calling: dict[int, list[Held]] = {number: [] for number in range(len(jobs))}
 
@@ -179,10 +237,14 @@ def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
         lane = jobs[which].spec.lane
         return sum(len(of) for number, of in calling.items() if jobs[number].spec.lane == lane)
 
+    def of_job(which: int) -> int:
+        return sum(len(of) for number, of in calling.items() if jobs[number].id == jobs[which].id)
+
     def total() -> int:
         return sum(map(len, calling.values()))
 
-    for move, which in moves:
+    for move, chosen in moves:
+        which = chosen % len(jobs)
         match move:
             case "+":
                 ready[which] += held(lanes, jobs[which])
@@ -190,23 +252,28 @@ def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
                 lanes.ended(calling[which].pop())
             case "x" if ready[which]:
                 lanes.remove(ready[which].pop())
+            case "y" if ready[which]:
+                lanes.remove(ready[which].pop(0))
             case "t":
                 for one in lanes.take():
                     number = jobs.index(one.claim.job)
-                    assert one is ready[number].pop(0), "in order within a job"
+                    in_order = one is ready[number][0]
+                    assert in_order or not one_lane, "in order within a job"
+                    ready[number].remove(one)
                     calling[number].append(one)
                 for number, job in enumerate(jobs):
                     could = (
                         ready[number]
-                        and len(calling[number]) < max_per_job
+                        and of_job(number) < max_per_job
                         and in_lane(number) < max_per_lane
                     )
-                    assert not could or total() >= (max_in_flight if job is EXACT else ahead)
+                    exact = job.spec.delivery is DeliveryMode.AT_MOST_ONCE
+                    assert not could or total() >= (max_in_flight if exact else ahead)
                 assert not lanes.startable
             case _:
                 pass
         assert lanes.in_flight == total() <= max_in_flight
-        assert max(map(len, calling.values())) <= max_per_job
+        assert max(map(of_job, calling)) <= max_per_job
         assert max(map(in_lane, calling)) <= max_per_lane
     for one in chain.from_iterable(ready.values()):
         lanes.remove(one)

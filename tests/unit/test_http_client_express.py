@@ -164,6 +164,21 @@ async def test_one_that_a_stale_connection_did_not_take_is_sent_once_more(tls: b
 
 
 @on_both_loops
+async def test_what_may_not_be_sent_any_more_is_not_sent_once_more() -> None:
+    with Leaving() as server:
+        async with calling() as client:
+            serving_one = asyncio.create_task(server.serve([OK]))
+            answered(await client.call(request(server.url)))
+            await serving_one
+            server.leave()
+            verdicts = [True, False]
+            started = Started(client, server.url, may_send=lambda: verdicts.pop(0))
+            outcome = await started.outcome()
+            failed(outcome, "connection", "closed the connection before it answered", written=True)
+            assert (verdicts, server.requests, client.open_connections) == ([], 1, 0)
+
+
+@on_both_loops
 async def test_sending_it_once_more_may_fail_too() -> None:
     with Leaving() as server:
         async with calling() as client:

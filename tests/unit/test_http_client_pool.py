@@ -300,6 +300,22 @@ async def test_a_request_that_a_stale_connection_did_not_take_is_sent_once_more(
             assert (server.connections, server.requests) == (2, 2)
 
 
+@on_both_loops
+async def test_a_request_that_may_not_be_sent_any_more_is_not_sent_once_more() -> None:
+    with Leaving() as server:
+        async with calling() as client:
+            serving_one = asyncio.create_task(server.serve([OK]))
+            answered(await client.call(request(server.url)))
+            await serving_one
+            server.leave()
+            verdicts = [True, False]
+            outcome = await client.call(
+                request(server.url, body=b"{}", may_send=lambda: verdicts.pop(0))
+            )
+            failed(outcome, "connection", "closed the connection before it answered", written=True)
+            assert (verdicts, server.requests, client.idle_connections) == ([], 1, 0)
+
+
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("death", [dying, dying_by_reset])
 @on_both_loops

@@ -274,6 +274,24 @@ def test_lines_that_a_full_disk_did_not_take_are_counted() -> None:
     assert sink.lines == [b"lost 3: No space left on device\n", b"after\n"]
 
 
+def test_of_lines_that_come_together_as_many_are_taken_as_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_writer, "MAX_WAITING", 50)
+    sink = Broken()
+    sink.broken = False
+    writer = LogWriter(sink, name="test", notice=notice)
+    lines = [b"%d\n" % number for number in range(80)]
+    writer.put(*lines)
+    assert writer.flush()
+    writer.put(b"after\n")
+    writer.close()
+    told = [line for line in sink.lines if not line.startswith(b"lost ")]
+    assert told == [*lines[:50], b"after\n"]
+    [lost] = set(sink.lines) - set(told)
+    assert lost == b"lost 30: the log cannot be written as fast as it grows\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_harms_nobody() -> None:
     sink = FileSink(Path("/dev/full"), max_bytes=1_000_000, count=1)

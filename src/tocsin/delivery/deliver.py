@@ -325,16 +325,16 @@ def judge(outcome: HttpOutcome, job: Job) -> tuple[ErrorKind | None, str | None]
 def retry_after(value: str, now: Millis) -> Millis | None:
     """The wait that a ``Retry-After`` header asks for, in milliseconds (RFC 9110, 10.2.3).
 
-    ``None`` for a header that is neither seconds nor a date.
+    ``None`` for a header that is neither seconds nor a date that there is.
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:10]), 10**9) * 1_000
     try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
+        at = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):  # the latter for numbers of many digits
         return None
-    return max(0, round(at.timestamp() * 1_000) - now)
+    return max(0, round(at * 1_000) - now)
 
 
 def _phrase(status: int | None) -> str:

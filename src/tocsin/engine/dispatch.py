@@ -544,8 +544,9 @@ class Dispatcher:
         """Drop everything at once, without results: this incarnation was revoked."""
         for held, call in tuple(self._under_way.items()):
             if isinstance(call, asyncio.Task):
-                # One that has not begun could not give back its slot; it ends by itself.
-                if held.stage is not Stage.STARTING:
+                # One that has not begun could not give back its slot; it ends by itself, and so
+                # it does where its claim was given up before that.
+                if held.stage is Stage.CALLING:
                     call.cancel()
             else:
                 call.abort()

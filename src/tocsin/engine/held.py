@@ -36,7 +36,7 @@ class Stage(Enum):
 class Held:
     """One claim and where it is."""
 
-    __slots__ = ("again", "claim", "leaves_at", "since", "stage", "started_at")
+    __slots__ = ("again", "claim", "leaves_at", "set_aside", "since", "stage", "started_at")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -49,6 +49,8 @@ class Held:
         """The same on the other clock."""
         self.again = False
         """Whether it was claimed again (for a retry) while its result was on the way."""
+        self.set_aside = False
+        """Whether it has waited for a call of its job to end."""
 
 
 class HeldClaims:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from tocsin.engine.held import Held
@@ -73,6 +74,7 @@ class Lanes:
             job_id = held.claim.execution.job_id
             of_job = self._calling_of_job.get(job_id, 0)
             if of_job >= self._max_per_job:
+                held.set_aside = True
                 self._set_aside.setdefault(job_id, deque()).append(held)
                 self._give_turn(lane)
                 continue
@@ -88,15 +90,9 @@ class Lanes:
         self.in_flight -= 1
         _count_down(self._calling, execution.lane)
         _count_down(self._calling_of_job, execution.job_id)
-        aside = self._set_aside.get(execution.job_id)
-        if aside is not None:
-            waiting = self._ready.setdefault(execution.lane, deque())
-            next_one = aside.popleft()
-            place = 0 if next_one.claim.execution.exact else _first_ahead(waiting)
-            waiting.insert(place, next_one)
-            if not aside:
-                del self._set_aside[execution.job_id]
         self._give_turn(execution.lane)
+        if execution.job_id in self._set_aside:
+            self._let_in(execution.job_id)
 
     def remove(self, held: Held) -> None:
         """Take a claim that has not started out of its lane."""
@@ -114,6 +110,11 @@ class Lanes:
         if not waiting:
             del self._ready[execution.lane]
             self._take_turn(execution.lane)
+        elif execution.exact and not waiting[0].claim.execution.exact:
+            self._take_turn(execution.lane)  # What is left must not stand before exact claims.
+            self._give_turn(execution.lane)
+        if aside is not None and held.set_aside:
+            self._let_in(execution.job_id)  # The slot that it was let in for is free still.
 
     def clear(self) -> None:
         """Forget what is ready; calls under way still give back their slots."""
@@ -175,6 +176,30 @@ class Lanes:
         """How many calls may be under way for the first claim of a lane to start."""
         exact = self._ready[lane][0].claim.execution.exact
         return self._max_in_flight if exact else self._max_ahead
+
+    def _let_in(self, job_id: str) -> None:
+        """Put what was set aside first back into its lane, where its job may have one more call.
+
+        The lane is its own: a job that has got another target has claims in both lanes.
+        """
+        if self._calling_of_job.get(job_id, 0) >= self._max_per_job:
+            return
+        aside = self._set_aside[job_id]
+        held = aside.popleft()
+        if not aside:
+            del self._set_aside[job_id]
+        lane, exact = held.claim.execution.lane, held.claim.execution.exact
+        waiting = self._ready.setdefault(lane, deque())
+        place = 0 if exact else _first_ahead(waiting)
+        for other in islice(waiting, place, None):
+            # Before all that was not set aside, but behind those that were let in earlier.
+            if not other.set_aside or other.claim.execution.exact is not exact:
+                break
+            place += 1
+        waiting.insert(place, held)
+        if exact:
+            self._take_turn(lane)  # It gets a better one.
+        self._give_turn(lane)
 
     def _give_turn(self, lane: int) -> None:
         if (

@@ -149,18 +149,21 @@ class LogWriter:
         self._thread.start()
 
     def put(self, *lines: bytes) -> None:
-        """Take lines that belong together; never waits and never raises.
+        """Take lines that belong together, as many as there is room for; never waits or raises.
 
         Each call wakes the thread, which costs more than a line: so many lines are one call.
         """
         if self._closed:
             if not self._thread.is_alive():
                 self._write(list(lines))
-        elif self._taken - self._handed + len(lines) <= MAX_WAITING:
+            return
+        room = max(0, MAX_WAITING - (self._taken - self._handed))
+        if len(lines) > room:
+            self._lose(len(lines) - room, "the log cannot be written as fast as it grows")
+            lines = lines[:room]
+        if lines:
             self._taken += len(lines)
             self._queue.put(lines)
-        else:
-            self._lose(len(lines), "the log cannot be written as fast as it grows")
 
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until everything so far is written; whether that came about in time."""

@@ -225,12 +225,24 @@ class HttpClient:
         if self._own_resolver is not None:
             await self._own_resolver.close()
 
-    async def _exchange_anew(self, sending: Sending, trace: Trace) -> Connection:
+    async def _exchange_anew(
+        self, sending: Sending, trace: Trace, unreached: CallFailed
+    ) -> Connection:
         trace.reader = None
-        return await self._exchange(sending, trace, fresh=True)
+        return await self._exchange(sending, trace, fresh=True, unreached=unreached)
 
-    async def _exchange(self, sending: Sending, trace: Trace, *, fresh: bool) -> Connection:
-        """Send one request and read its answer; the connection must then be released."""
+    async def _exchange(
+        self,
+        sending: Sending,
+        trace: Trace,
+        *,
+        fresh: bool,
+        unreached: CallFailed | None = None,
+    ) -> Connection:
+        """Send one request and read its answer; the connection must then be released.
+
+        ``unreached`` is why it was sent in vain before.
+        """
         url = sending.url
         while True:
             connection = None if fresh else self._pool.take(url.origin)
@@ -241,8 +253,9 @@ class HttpClient:
                     rule = self._guard.check(url.host, url.port, connection.address)
                     if rule is not None:
                         raise CallFailed("blocked", blocked_call(url, connection.address, rule))
-                if not trace.written and not sending.may_send():
-                    raise NotSent
+                if (unreached or not trace.written) and not sending.may_send():
+                    # Connecting anew took its time, too; what was written at first is told of.
+                    raise unreached or NotSent
                 trace.write_on(connection)
                 answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 connection.exchange(sending, answered)
@@ -253,7 +266,7 @@ class HttpClient:
                 if not isinstance(failure, CallFailed):
                     raise
                 if stale(connection, failure):
-                    fresh = True
+                    fresh, unreached = True, failure
                     continue
                 raise
             if connection.used == 1 and isinstance(self._tls, ResumingContext):

@@ -30,9 +30,12 @@ class Express:
         trace: Trace,
         *,
         ended: Callable[[HttpOutcome], None],
-        again: Callable[[Sending, Trace], Awaitable[Connection]],
+        again: Callable[[Sending, Trace, CallFailed], Awaitable[Connection]],
     ) -> None:
-        """``again`` makes the exchange anew on another connection, and raises `CallFailed`."""
+        """``again`` makes the exchange anew on another connection, and raises `CallFailed`.
+
+        It is given the failure of the first one.
+        """
         self._sending = sending
         self._connection = connection
         self._pool = pool
@@ -76,14 +79,14 @@ class Express:
         """Take it that there is none, or try again where the connection was stale."""
         self._pool.release(self._connection)
         if stale(self._connection, failure):
-            self._task = asyncio.get_running_loop().create_task(self._once_more())
+            self._task = asyncio.get_running_loop().create_task(self._once_more(failure))
             return
         self._over = True
         self._ended(failed(self._trace, failure, self._sending.timeout))
 
-    async def _once_more(self) -> None:
+    async def _once_more(self, unreached: CallFailed) -> None:
         try:
-            connection = await self._again(self._sending, self._trace)
+            connection = await self._again(self._sending, self._trace, unreached)
         except CallFailed as failure:
             outcome = failed(self._trace, failure, self._sending.timeout)
         except Exception as error:

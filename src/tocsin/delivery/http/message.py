@@ -63,7 +63,8 @@ class HttpRequest:
     """At most once: a connection of its own, and the request is never written a second time."""
     may_send: Callable[[], bool] = _always
     """Asked when the connection is there, before the first byte of the request; where it says no
-    the call ends with `NotSent`."""
+    the call ends with `NotSent`. Asked again before a request that reached nobody is sent once
+    more; where it says no that is how the call ends."""
 
 
 class Sending(NamedTuple):
