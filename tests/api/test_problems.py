@@ -104,7 +104,8 @@ class TestBodies:
 
 class TestPaths:
     @pytest.mark.parametrize(
-        "path", ["/", "/api", "/api/v1", "/api/v1/job", "/api/v1/jobs/", "/api/v2/jobs", "/x%00"]
+        "path",
+        ["/nothing", "/api", "/api/v1", "/api/v1/job", "/api/v1/jobs/", "/api/v2/jobs", "/x%00"],
     )
     async def test_there_is_nothing(self, api: Api, path: str) -> None:
         answer = await api.ask("GET", path, status=404)

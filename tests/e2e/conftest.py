@@ -20,6 +20,14 @@ PATIENCE_MS = 20_000
 """How long a page may take to show what is expected, on a machine that is busy otherwise."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Playwright keeps an event loop running in its thread, so nothing else may run beside it."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.e2e)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def built() -> None:
     """The pages are there: a test of the page that says how to build them would pass unseen."""
