@@ -7,6 +7,7 @@ import structlog
 
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import format_instant
+from tocsin.domain.tally import lateness
 
 log = structlog.stdlib.get_logger("tocsin")
 
@@ -61,7 +62,7 @@ def _fields(execution: Execution) -> dict[str, Any]:
         last = attempts[-1]
         fields["attempt"] = last.number
         fields["duration_ms"] = round(last.duration_ms, 1)
-        fields["lateness_ms"] = max(0, attempts[0].started_at - execution.due)
+        fields["lateness_ms"] = lateness(execution)
         if last.http_status is not None:
             fields["http_status"] = last.http_status
         if last.error_kind is not None:
