@@ -38,7 +38,7 @@ from tocsin.domain.job import Job, JobStatus, Overlap
 from tocsin.domain.planning import plan_fires
 from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.tally import Tally
-from tocsin.store.port import Claim, Limits, Request
+from tocsin.store.port import Claim, Limits, NewJob, Request
 from tocsin.store.postgres import PostgresStore
 
 _RECOUNT = """
@@ -310,18 +310,26 @@ async def test_a_trigger_that_comes_many_times_at_once_runs_once(
 
 
 async def test_a_name_that_comes_many_times_at_once_is_taken_once(
-    stores: list[PostgresStore], sql: Sql
+    stores: list[PostgresStore], sql: Sql, deadlocks: Callable[[], int]
 ) -> None:
-    def new(number: int) -> list[object]:
-        names = random.sample(["a", "b", "c", "d"], 4)
-        return [new_job(replace(job(f"{number}-{name}"), name=name)) for name in names]
+    def new(round_: int, number: int) -> list[NewJob]:
+        return [
+            new_job(replace(job(f"{round_}-{number}-{name}"), name=f"{round_}-{name}"))
+            for name in random.sample("abcdefgh", 8)
+        ]
 
-    answers = await asyncio.gather(
-        *(one.create_jobs(new(number), limits=NO_LIMITS) for number, one in enumerate(stores)),  # type: ignore[arg-type]
-        return_exceptions=True,
-    )
-    assert answers.count(None) == 1
-    assert {getattr(one, "code", None) for one in answers if one is not None} == {"invalid_input"}
+    for round_ in range(10):
+        answers = await asyncio.gather(
+            *(
+                one.create_jobs(new(round_, number), limits=NO_LIMITS)
+                for number, one in enumerate(stores)
+            ),
+            return_exceptions=True,
+        )
+        assert answers.count(None) == 1
+        refused = {getattr(one, "code", one) for one in answers if one is not None}
+        assert refused == {"invalid_input"}
+    assert deadlocks() == 0
     assert counted(sql) == recounted(sql)
 
 

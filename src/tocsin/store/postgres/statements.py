@@ -1,6 +1,7 @@
 """The statements of PostgreSQL that run per fire or in bulk, on psycopg's connection."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -44,7 +45,7 @@ from tocsin.store.postgres.queries import (
     due_timers_sql,
     queueing_jobs_sql,
 )
-from tocsin.store.rows import Row, claimed_row, execution_row, is_first_claim
+from tocsin.store.rows import JOB_COLUMNS, Row, claimed_row, execution_row, is_first_claim
 from tocsin.store.sql.ids import is_id, repeated
 from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
 
@@ -55,6 +56,8 @@ SHARDS = 16
 
 _TURNS = 5_498_171_003_927_180
 """Held by who adds jobs near a limit."""
+
+_NAME = itemgetter(JOB_COLUMNS.index("namespace"), JOB_COLUMNS.index("name"))
 
 _BAD_ROW = (ValueError, OverflowError, TypeError, AttributeError, RecursionError)
 
@@ -267,9 +270,11 @@ class PostgresStatements:
         if not rows:
             return True
         driver = raw(conn)
+        # In one order, so that two that add the same names do not wait for each other in a circle.
+        in_order = sorted(rows, key=_NAME)
         try:
             with driver.transaction():
-                driver.execute(INSERT_JOBS, columns(rows))
+                driver.execute(INSERT_JOBS, columns(in_order))
         except UniqueViolation:
             return False
         return True
