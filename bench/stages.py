@@ -36,7 +36,7 @@ STAGES = (PLAN, CLAIM, WAKE, BUILD, GUARD, WRITE, READ, CALL, JUDGE, RECORD, COM
 
 _CLAIM_STATEMENTS = (
     "due_timers due_executions due_queued next_due lock_live live_counts insert_executions "
-    "move_timers end_timers complete_jobs take"
+    "move_timers end_timers take"
 )
 _RECORD_STATEMENTS = "store_results read_tally write_tally set_health"
 

@@ -14,6 +14,7 @@ from tests.chaos.evidence import LOST, OneShot, by_execution
 from tests.support.cluster import PATIENT_POLL, Cluster, Disturbance, Life
 from tests.support.process import Receiver, Row, wait_until
 from tests.support.receiver import Arrival
+from tocsin.store.tables import PRESENT_STATUS
 
 EARLY_MS = 25
 """On a machine that is busy with other things a round trip to the database can take as long."""
@@ -104,8 +105,9 @@ def check_database(cluster: Cluster, like: str) -> None:
     )
     assert not twice, f"fire times with two executions: {twice[:5]}"
     never = rows.query(
-        "SELECT name, status FROM jobs j WHERE name LIKE %s AND (status <> 'completed' "
-        "OR NOT EXISTS (SELECT FROM executions e WHERE e.job_id = j.id))",
+        f"SELECT name, {PRESENT_STATUS} FROM jobs WHERE name LIKE %s "
+        f"AND ({PRESENT_STATUS} <> 'completed' "
+        "OR NOT EXISTS (SELECT FROM executions e WHERE e.job_id = jobs.id))",
         like,
     )
     assert not never, f"{len(never)} jobs that did not fire: {never[:5]}"
@@ -123,7 +125,7 @@ def check_database(cluster: Cluster, like: str) -> None:
         for name, value in rows.query("SELECT name, sum(value)::int FROM counters GROUP BY name")
         if name.startswith("jobs.")
     }
-    for status, count in rows.query("SELECT status, count(*) FROM jobs GROUP BY status"):
+    for status, count in rows.query(f"SELECT {PRESENT_STATUS}, count(*) FROM jobs GROUP BY 1"):
         known = counted.get(f"jobs.{status}")
         assert known in {None, count}, f"{count} jobs are {status}, but the counters say {known}"
 

@@ -63,7 +63,7 @@ from tocsin.domain.planning import (
     plan_fires,
 )
 from tocsin.domain.retry import RetryPolicy
-from tocsin.store.port import Claim, JobView, NewJob, Store
+from tocsin.store.port import Claim, JobQuery, JobView, NewJob, Store
 
 # --- who may claim ------------------------------------------------------------------------------
 
@@ -241,18 +241,63 @@ async def test_the_last_fire_completes_the_job(store: Store) -> None:
     assert usage.by_status.get(JobStatus.COMPLETED) == 1
 
 
-async def test_a_completed_job_has_another_version(store: Store) -> None:
-    """Its status changed: whoever read it before cannot overwrite that."""
+async def test_a_completed_job_has_the_version_and_the_time_of_its_last_change(
+    store: Store,
+) -> None:
+    once = job(schedule=at(NOW), updated_at=NOW - HOUR)
+    await add(store, once)
+    await join(store)
+    await claim(store, NOW)
+    assert (await view(store, once)).job == replace(once, status=JobStatus.COMPLETED)
+    assert (await store.get_jobs([once.id]))[once.id].status is JobStatus.COMPLETED
+
+
+async def test_whoever_read_a_job_before_it_was_completed_cannot_overwrite_that(
+    store: Store,
+) -> None:
+    once = job(schedule=at(NOW))
+    await add(store, once)
+    await join(store)
+    seen = await view(store, once)
+    await claim(store, NOW)
+    late = changed(once, now=NOW, description="made of what was read before")
+    done = await store.change_job(
+        late,
+        if_version=once.version,
+        if_fire_at=seen.next_fire_at,
+        timer=timer(once),
+        limits=NO_LIMITS,
+        now=NOW,
+    )
+    assert done is None
+    assert (await view(store, once)).next_fire_at is None
+
+
+@pytest.mark.parametrize("status", [JobStatus.ACTIVE, JobStatus.PAUSED, JobStatus.DELETED])
+async def test_a_completed_job_is_counted_as_what_it_becomes(
+    store: Store, status: JobStatus
+) -> None:
     once = job(schedule=at(NOW))
     await add(store, once)
     await join(store)
     await claim(store, NOW)
-    assert (await view(store, once)).job.version == once.version + 1
-    late = changed(once, now=NOW, description="made from the old version")
-    done = await store.change_job(
-        late, if_version=once.version, timer=None, limits=NO_LIMITS, now=NOW
-    )
-    assert done is None
+    later = changed(once, now=NOW, schedule=at(NOW + HOUR), status=status)
+    first = timer(later) if status is JobStatus.ACTIVE else None
+    done = await store.change_job(later, if_version=1, timer=first, limits=NO_LIMITS, now=NOW)
+    assert done is not None
+    expected = {} if status is JobStatus.DELETED else {status: 1}
+    assert (await store.usage()).by_status == expected
+    assert (await store.get_jobs([once.id]))[once.id].status is status
+
+
+async def test_completed_jobs_are_found_by_their_status(store: Store) -> None:
+    once, again = job("once", schedule=at(NOW)), job("again", schedule=every(HOUR))
+    await add(store, once, again)
+    await join(store)
+    await claim(store, NOW)
+    for status, name in ((JobStatus.COMPLETED, "once"), (JobStatus.ACTIVE, "again")):
+        page = await store.list_jobs(JobQuery(statuses=(status,), limit=10, now=NOW))
+        assert [(one.job.name, one.job.status) for one in page.items] == [(name, status)]
 
 
 async def test_a_fire_that_is_only_skipped_completes_its_job_too(store: Store) -> None:

@@ -10,7 +10,6 @@ from tests.support.build import (
     NOW,
     SECOND,
     at,
-    changed,
     cron,
     every,
     fail,
@@ -439,6 +438,5 @@ async def test_a_cursor_of_another_list_is_refused(
 async def test_changed_jobs_are_listed_as_they_are_now(store: Store) -> None:
     old = job("b")
     await add(store, old, job("a"))
-    new = changed(old, now=NOW + 5, name="0-first")
-    await change(store, old, now=NOW + 5, name="0-first")
+    new = await change(store, old, now=NOW + 5, name="0-first")
     assert next(view.job for view in await jobs(store)) == new

@@ -104,7 +104,10 @@ def test_any_definition_is_read_back_as_it_was_stored(
         made = make_store(store_kind, directory)
         await made.open()
         try:
-            some = [job(f"job-{n}", spec=spec) for n, spec in enumerate(definitions)]
+            some = [
+                job(f"job-{n}", spec=spec, status=JobStatus.COMPLETED)
+                for n, spec in enumerate(definitions)
+            ]
             await add(made, *(NewJob(job=one, timer=None) for one in some))
             assert await made.get_jobs([one.id for one in some]) == {one.id: one for one in some}
             assert [found.job for found in await jobs(made)] == sorted(some, key=lambda j: j.name)
@@ -395,7 +398,7 @@ async def test_of_two_changes_of_one_version_only_one_is_made(store: Store) -> N
     versions = [changed(old, now=NOW, description=f"by {n}") for n in range(8)]
     done = await asyncio.gather(
         *(
-            store.change_job(one, if_version=1, timer=None, limits=NO_LIMITS, now=NOW)
+            store.change_job(one, if_version=1, timer=timer(old), limits=NO_LIMITS, now=NOW)
             for one in versions
         )
     )

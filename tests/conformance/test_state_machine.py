@@ -156,7 +156,7 @@ def comparable(value: Any) -> object:
             return [comparable(one) for one in outcomes]
         case Claimed():
             claims = {
-                claim.execution.id: (claim.execution, _as_claimed(claim.job, value.completed))
+                claim.execution.id: (claim.execution, _as_claimed(claim.job))
                 for claim in value.claims
             }
             assert len(claims) == len(value.claims), "claimed twice in one claim"
@@ -180,18 +180,18 @@ def comparable(value: Any) -> object:
         case [Execution(), *_]:
             return _by_id(value)
         case [Claim(), *_]:
-            return {claim.execution.id: (claim.execution, claim.job) for claim in value}
+            return {
+                claim.execution.id: (claim.execution, _as_claimed(claim.job)) for claim in value
+            }
         case list() | tuple():
             return list(value)
         case _:
             return value
 
 
-def _as_claimed(job: Job, completed: Sequence[str]) -> Job:
-    """A job whose last fire was planned by this very claim may be told before or after that."""
-    if job.id not in completed:
-        return job
-    return replace(job, status=JobStatus.COMPLETED, version=0, updated_at=0)
+def _as_claimed(job: Job) -> Job:
+    """With a claim a job may be told as it was before its last fire was planned."""
+    return replace(job, status=JobStatus.ACTIVE) if job.status is JobStatus.COMPLETED else job
 
 
 def _by_id(some: Sequence[Execution]) -> dict[str, Execution]:
@@ -603,9 +603,7 @@ class StoreMachine(RuleBasedStateMachine):
             fire_time = schedule.next_after(fire_time)
         if plan.next is None:
             del self.timers[job.id]
-            self.versions[job.id] = replace(
-                job, status=JobStatus.COMPLETED, version=job.version + 1, updated_at=self.now
-            )
+            self.versions[job.id] = replace(job, status=JobStatus.COMPLETED)
         else:
             self.timers[job.id] = plan.next
 

@@ -40,9 +40,11 @@ from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.tally import Tally
 from tocsin.store.port import Claim, Limits, NewJob, Request
 from tocsin.store.postgres import PostgresStore
+from tocsin.store.tables import PRESENT_STATUS
 
-_RECOUNT = """
-    SELECT 'jobs.' || status, count(*)::bigint FROM jobs WHERE status <> 'deleted' GROUP BY 1
+_RECOUNT = f"""
+    SELECT 'jobs.' || {PRESENT_STATUS}, count(*)::bigint FROM jobs WHERE status <> 'deleted'
+    GROUP BY 1
     UNION ALL SELECT 'bytes', coalesce(sum(size), 0)::bigint FROM jobs WHERE status <> 'deleted'"""
 _COUNTED = "SELECT name, sum(value)::bigint FROM counters WHERE name <> 'ping' GROUP BY name"
 _ENDED = """
@@ -172,6 +174,7 @@ async def test_a_change_of_a_job_that_a_claim_completes_waits_without_a_deadlock
         stores[1].change_job(
             changed(once, now=NOW, status=JobStatus.PAUSED),
             if_version=1,
+            if_fire_at=NOW,
             timer=None,
             limits=NO_LIMITS,
             now=NOW,
@@ -180,7 +183,7 @@ async def test_a_change_of_a_job_that_a_claim_completes_waits_without_a_deadlock
     await until_waiting(url)
     held.go_on.set()
     assert (await claiming).completed == [once.id]
-    assert await changing is None, "the claim has made another version of it"
+    assert await changing is None, "the claim has taken its timer"
     assert deadlocks() == 0
 
 
@@ -490,7 +493,7 @@ async def test_everything_at_once_leaves_the_books_in_order(
         known = await stores[0].get_job("default", view.id, now=end)
         assert known is not None
         await stores[0].change_job(
-            changed(known.job, now=end),
+            changed(known.job, now=end, status=JobStatus.COMPLETED),
             if_version=known.job.version,
             timer=None,
             limits=NO_LIMITS,

@@ -63,8 +63,13 @@ async def change(
     closing: Sequence[Execution] = (),
     **fields: Any,
 ) -> Job:
-    """Change a job and say that it worked; without a timer it has no fire any more."""
+    """Change a job and say that it worked; without a timer it has no fire any more.
+
+    So an active one is completed then.
+    """
     after = changed(old, now=now, **fields)
+    if timer is None and after.status is JobStatus.ACTIVE:
+        after = replace(after, status=JobStatus.COMPLETED)
     ended = await store.change_job(
         after,
         if_version=old.version,

@@ -893,10 +893,7 @@ class _Claiming:
         self._for_nothing += self._left[timer.exact] == room
         _set_timer(state, job.id, plan.next)
         if plan.next is None:
-            completed = replace(
-                job, status=JobStatus.COMPLETED, version=job.version + 1, updated_at=now
-            )
-            state.put(state.jobs, job.id, completed)
+            state.put(state.jobs, job.id, replace(job, status=JobStatus.COMPLETED))
             self._completed.append(job.id)
         elif plan.next.due_at <= until:
             self._more = True

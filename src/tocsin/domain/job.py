@@ -171,7 +171,8 @@ class Job:
     spec: JobSpec
     status: JobStatus
     version: int
-    """Grows by one with each change of the definition or of the status."""
+    """Grows by one with each change of the definition or of the status, but for the completion by
+    the last fire: a claim leaves it as it is."""
     created_at: Millis
     updated_at: Millis
 

@@ -50,7 +50,10 @@ class Page(Generic[T_co]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
-    """A job to be stored, with its first timer (``None``: it has no fire to come)."""
+    """A job to be stored, with its first timer (``None``: it has no fire to come).
+
+    An active job has one; without any it would be completed.
+    """
 
     job: Job
     timer: Timer | None
@@ -195,6 +198,7 @@ class Claim:
 
     execution: Execution
     job: Job
+    """As it is now; where its last fire was planned it may still be told as active."""
 
 
 FRESH_PART = 4
@@ -373,8 +377,9 @@ class Store(AccessStore, Protocol):
         """Replace a job and its timer, on condition that its version is still ``if_version``.
 
         With ``if_fire_at`` also on condition that this is its timer's fire time (``None``: that
-        it has no timer), because a claim moves the timer without a new version.
-        ``job.version`` is the new one. With ``cancel_waiting`` its pending executions end as
+        it has no timer), because a claim moves or ends the timer without a new version.
+        ``job.version`` is the new one; an active job must come with a timer, since one that has
+        none is completed. With ``cancel_waiting`` its pending executions end as
         cancelled with that reason (claimed ones are given up by their owners). Where the job's
         overlap is ``allow`` now, what is queued waits no longer. ``closing`` are
         ended executions to add (ignored where they exist). A job whose status is ``deleted``
@@ -518,7 +523,8 @@ class Store(AccessStore, Protocol):
           are not busy: ``plan`` is called with the job, its live executions (counted only for jobs
           whose overlap is not ``allow``, all zero otherwise) and a window whose ``room`` is what
           is left of the limit; the plan's rows are inserted, those whose id exists are dropped,
-          the timer moves to ``plan.next``, and a job whose timer ends is completed. Replaced
+          the timer moves to ``plan.next``, and a job whose timer ends is completed (its version
+          and ``updated_at`` stay: nobody has changed it). Replaced
           executions end as cancelled/replaced before the new ones are inserted; nothing is
           replaced where whatever the plan wants to run exists already.
         - pending executions whose ``available_at`` is reached (ahead likewise unless exact), in

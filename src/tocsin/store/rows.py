@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import orjson
@@ -27,7 +28,7 @@ from tocsin.domain.planning import Timer
 from tocsin.domain.schedule import At, Cron
 from tocsin.domain.tally import Tally
 from tocsin.store.port import Node, Request
-from tocsin.store.tables import executions, jobs
+from tocsin.store.tables import PRESENT_STATUS, executions, jobs
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
@@ -46,6 +47,10 @@ READ_JOB_COLUMNS = (
     "created_at",
     "updated_at",
     "spec",
+)
+"""What makes a job; the status is ``PRESENT_STATUS``."""
+READ_JOB_SQL = ", ".join(
+    f"{PRESENT_STATUS} AS status" if name == "status" else name for name in READ_JOB_COLUMNS
 )
 EXECUTION_COLUMNS = tuple(column.name for column in executions.columns)
 EXECUTION_WIDTH = len(EXECUTION_COLUMNS)
@@ -123,6 +128,11 @@ def job_of(row: Row) -> Job:
         )
     except _UNREADABLE as error:
         raise _damaged(f"job {name!r} ({job_id})", error) from error
+
+
+def with_status(job: Job, status: str) -> Job:
+    """A job with the status of its row: the same version is completed without being changed."""
+    return job if job.status == status else replace(job, status=_BY_STATUS[status])
 
 
 def _kind_of(spec: JobSpec) -> str:

@@ -35,6 +35,13 @@ NOT_DELETED = "status <> 'deleted'"
 DELETED = "status = 'deleted'"
 SET_ASIDE = "status IN ('paused', 'cancelled')"
 """Statuses that few jobs have, so that it pays to find these jobs by them."""
+PRESENT_STATUS = """CASE
+    WHEN jobs.status = 'active'
+      AND (SELECT own.fire_at FROM timers own WHERE own.job_id = jobs.id) IS NULL
+    THEN 'completed' ELSE jobs.status END"""
+"""The status of a job, which is not always what its row says: an active one whose last timer has
+ended is completed. To write that down would be to rewrite a definition with each one-shot fire.
+(Not ``EXISTS``: for that PostgreSQL may read all timers.)"""
 
 jobs = Table(
     "jobs",

@@ -15,13 +15,12 @@ from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import postgresql
 
 from tocsin.domain.execution import State
-from tocsin.domain.job import JobStatus
 from tocsin.store.rows import (
     CLAIMED_COLUMNS,
     CLAIMED_VALUES,
     EXECUTION_COLUMNS,
     JOB_COLUMNS,
-    READ_JOB_COLUMNS,
+    READ_JOB_SQL,
 )
 from tocsin.store.sql.statements import RESULT_COLUMNS, SUCCESS_COLUMNS
 from tocsin.store.tables import LIVE, QUEUED, WAITING, audit, executions, jobs, timers
@@ -31,7 +30,6 @@ LOOK_AHEAD = 1_000
 
 _COLUMNS = ", ".join(f'"{name}"' for name in EXECUTION_COLUMNS)
 _E_COLUMNS = ", ".join(f'e."{name}"' for name in EXECUTION_COLUMNS)
-_JOB_COLUMNS = ", ".join(READ_JOB_COLUMNS)
 
 
 def _of_e(condition: str) -> str:
@@ -190,9 +188,6 @@ MOVE_TIMERS = f"""
 END_TIMERS = f"""
     DELETE FROM timers t USING {_unnest(["uuid", "bigint"])} AS v (job_id, was)
     WHERE t.job_id = v.job_id AND t.job_id = ANY (%s::uuid[]) AND t.fire_at = v.was"""  # noqa: S608
-COMPLETE_JOBS = f"""
-    UPDATE jobs SET status = '{JobStatus.COMPLETED.value}', version = version + 1, updated_at = %s
-    WHERE id = ANY (%s::uuid[]) AND status = '{JobStatus.ACTIVE.value}'"""  # noqa: S608
 TAKE = f"""
     UPDATE executions SET state = '{State.CLAIMED.value}', owner = %s, queued = false
     WHERE id = ANY (%s::uuid[])
@@ -245,7 +240,7 @@ SET_HEALTH = f"""
     ON CONFLICT (job_id) DO UPDATE SET last_state = excluded.last_state, since = excluded.since
     WHERE health.last_state <> excluded.last_state"""  # noqa: S608
 
-READ_JOBS = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id = ANY (%s::uuid[])"  # noqa: S608
+READ_JOBS = f"SELECT {READ_JOB_SQL} FROM jobs WHERE id = ANY (%s::uuid[])"  # noqa: S608
 INSERT_JOBS = f"""
     INSERT INTO jobs ({", ".join(JOB_COLUMNS)}) SELECT * FROM {_unnest(_types(jobs))}"""  # noqa: S608
 REPLACE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = %s' for name in JOB_COLUMNS)} WHERE id = %s"  # noqa: S608

@@ -15,7 +15,6 @@ from tocsin.domain.planning import Live, Timer
 from tocsin.store.postgres.arrays import array, columns
 from tocsin.store.postgres.queries import (
     ADD_TO_COUNTERS,
-    COMPLETE_JOBS,
     DUE_QUEUED,
     END_TIMERS,
     INSERT_AUDIT,
@@ -199,10 +198,6 @@ class PostgresStatements:
         rows = list(ends)
         ids = array(job_id for job_id, _ in rows)
         raw(conn).execute(END_TIMERS, (*columns(rows), ids))
-
-    def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
-        """Complete those jobs that are active; how many they were."""
-        return raw(conn).execute(COMPLETE_JOBS, (now, array(ids))).rowcount
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""

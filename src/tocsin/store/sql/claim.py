@@ -101,7 +101,7 @@ class _Claiming:
         if ended:
             note_ended(self._conn, self._statements, ended, node=self._request.incarnation)
         if self._completed:
-            self._complete()
+            self._count_completed()
         now = self._request.now
         postpone(self._conn, self._broken_timers, self._broken_executions, now + PUT_OFF)
         claims = self._claims
@@ -353,13 +353,11 @@ class _Claiming:
         if ends:
             statements.end_timers(conn, ends)
 
-    def _complete(self) -> None:
-        by_namespace: dict[str, list[str]] = {}
-        for job_id in self._completed:
-            by_namespace.setdefault(self._jobs[job_id].namespace, []).append(job_id)
+    def _count_completed(self) -> None:
+        """Without its timer an active job is completed; nothing but its count is to be written."""
+        jobs = self._jobs
         changes: dict[str, int] = {}
-        for namespace, ids in sorted(by_namespace.items()):
-            count = self._statements.complete_jobs(self._conn, ids, self._request.now)
+        for namespace, count in Counter(jobs[one].namespace for one in self._completed).items():
             changes[counters.jobs_counter(JobStatus.ACTIVE, namespace)] = -count
             changes[counters.jobs_counter(JobStatus.COMPLETED, namespace)] = count
         self._statements.add_to_counters(self._conn, changes)

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from tocsin.domain.audit import AuditEntry
 from tocsin.domain.codec import attempts_to_json
@@ -20,9 +29,10 @@ from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.outcomes import note_ended
 from tocsin.store.sql.requests import store_request, stored_request
 from tocsin.store.sql.statements import Statements
-from tocsin.store.tables import LIVE, executions, jobs, timers
+from tocsin.store.tables import LIVE, PRESENT_STATUS, executions, jobs, timers
 
-READ_JOB = tuple(jobs.c[name] for name in READ_JOB_COLUMNS)
+STATUS: ColumnElement[str] = literal_column(PRESENT_STATUS).label("status")
+READ_JOB = tuple(STATUS if name == "status" else jobs.c[name] for name in READ_JOB_COLUMNS)
 
 # Built once, because that takes longer than to run them.
 _BY_ID = select(executions).where(executions.c.id == bindparam("key"))

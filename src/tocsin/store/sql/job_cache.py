@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from tocsin.domain.errors import StoreCorrupt
 from tocsin.domain.job import Job
-from tocsin.store.rows import Row, job_of
+from tocsin.store.rows import Row, job_of, with_status
 from tocsin.store.sql.ids import CHUNK
 from tocsin.store.sql.statements import Statements
 
@@ -20,7 +20,8 @@ class JobCache:
 
     Two generations: what is used moves to the young one, and when that is full the old one is
     forgotten. That costs one dictionary lookup per hit, where a list in order of use costs three.
-    What is in it never goes stale, since whatever changes a job changes its version.
+    What is in it never goes stale, since whatever changes a job changes its version; but for the
+    last fire, which completes it. So the status is always that of the row.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -47,7 +48,7 @@ class JobCache:
         """The jobs with these ids and versions, the missing ones read from the database.
 
         Left out are those that do not exist and, after a line in the log, those that cannot be
-        read.
+        read. One that is completed may be told as still active.
         """
         found: dict[str, Job] = {}
         missing: list[str] = []
@@ -70,7 +71,7 @@ class JobCache:
         """The job of a row of ``READ_JOB_COLUMNS``; raises ``StoreCorrupt``."""
         job_id, version = row[0], row[4]
         job = self._young.get(job_id) or self._old.get(job_id)
-        return job_of(row) if job is None or job.version != version else job
+        return job_of(row) if job is None or job.version != version else with_status(job, row[3])
 
     def read(self, rows: Iterable[Row]) -> dict[str, Job]:
         """The jobs of rows of ``READ_JOB_COLUMNS``, in their order.

@@ -21,7 +21,7 @@ from tocsin.domain.job import JobStatus
 from tocsin.store.port import Cursor, JobQuery, JobSort, JobView, Page
 from tocsin.store.rows import Row, folded, storable
 from tocsin.store.sql import counters
-from tocsin.store.sql.executions import READ_JOB
+from tocsin.store.sql.executions import READ_JOB, STATUS
 from tocsin.store.sql.ids import is_id
 from tocsin.store.sql.job_cache import JobCache
 from tocsin.store.sql.jobs import views
@@ -172,14 +172,14 @@ def _filter_of(conn: Connection, query: JobQuery) -> _Filter:
     conditions = [jobs.c.namespace == query.namespace]
     hints: list[str] = []
     if JobStatus.DELETED in statuses:
-        conditions.append(jobs.c.status.in_([status.value for status in statuses]))
+        conditions.append(STATUS.in_([status.value for status in statuses]))
     else:
         conditions.append(_condition(NOT_DELETED))
         if statuses:
             counts = counters.usage(conn).by_status
             if not any(counts.get(status) for status in statuses):
                 return _Filter(conditions=[], none=True)
-            conditions.append(jobs.c.status.in_([status.value for status in statuses]))
+            conditions.append(STATUS.in_([status.value for status in statuses]))
             if (
                 _SET_ASIDE.issuperset(statuses)
                 and sum(counts.get(status, 0) for status in statuses) <= FEW

@@ -266,8 +266,10 @@ def change_job(
     if old is None or old.version != if_version or if_fire_at not in {"any", fire_at}:
         return None
     row = job_row(job)
+    was_active = old.status == JobStatus.ACTIVE
+    status = JobStatus.COMPLETED if was_active and fire_at is None else JobStatus(old.status)
     changes = counters.changes_of(
-        [(JobStatus(old.status), old.size, job.namespace)],
+        [(status, old.size, job.namespace)],
         [(job.status, row[SIZE], job.namespace)],
     )
     growth = changes.get(counters.BYTES, 0)

@@ -13,8 +13,7 @@ for another in a circle:
 The audit log is only added to, and nobody waits for it.
 
 A claim locks retries before their jobs, and takes timers and retries as it finds them: it passes
-over what is locked and waits for nobody. It completes jobs at its end, when it holds their timers,
-so that nobody who changes these jobs waits for it with the job locked.
+over what is locked and waits for nobody.
 
 Where two meet in a circle all the same (a cancellation and a repeated record, say), the database
 ends one after its ``deadlock_timeout``, and that one is run again from its start.
@@ -213,9 +212,6 @@ class Statements(Protocol):
 
     def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
         """Delete timers by job id, each on condition that it still has the given ``fire_at``."""
-
-    def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
-        """Complete those jobs that are active; how many they were."""
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""

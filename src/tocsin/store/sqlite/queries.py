@@ -6,13 +6,12 @@ passed as one JSON parameter: the text of a statement stays the same, so it is p
 """
 
 from tocsin.domain.execution import State
-from tocsin.domain.job import JobStatus
 from tocsin.store.rows import (
     CLAIMED_COLUMNS,
     CLAIMED_VALUES,
     EXECUTION_COLUMNS,
     JOB_COLUMNS,
-    READ_JOB_COLUMNS,
+    READ_JOB_SQL,
 )
 from tocsin.store.tables import CLAIMED, LIVE, QUEUED, WAITING, audit, timers
 
@@ -21,7 +20,6 @@ LOOK_AHEAD = 1_000
 
 _COLUMNS = ", ".join(f'"{name}"' for name in EXECUTION_COLUMNS)
 _E_COLUMNS = ", ".join(f'e."{name}"' for name in EXECUTION_COLUMNS)
-_JOB_COLUMNS = ", ".join(READ_JOB_COLUMNS)
 _LIST = "(SELECT value FROM json_each(?))"
 
 
@@ -150,9 +148,6 @@ END_TIMERS = """
     WHERE job_id IN (SELECT job_id FROM v) AND (job_id, fire_at) IN (SELECT job_id, fire_at FROM v)
     """
 """The first condition is for the index alone: with the second SQLite reads all timers."""
-COMPLETE_JOBS = f"""
-    UPDATE jobs SET status = '{JobStatus.COMPLETED.value}', version = version + 1, updated_at = ?
-    WHERE id IN {_LIST} AND status = '{JobStatus.ACTIVE.value}'"""  # noqa: S608
 TAKE = f"""
     UPDATE executions SET state = '{State.CLAIMED.value}', owner = ?, queued = 0
     WHERE id IN {_LIST} AND state = '{State.PENDING.value}'"""  # noqa: S608
@@ -189,7 +184,7 @@ SET_HEALTH = """
     ON CONFLICT (job_id) DO UPDATE SET last_state = excluded.last_state, since = excluded.since
     WHERE last_state <> excluded.last_state"""
 
-READ_JOBS = f"SELECT {_JOB_COLUMNS} FROM jobs WHERE id IN {_LIST}"  # noqa: S608
+READ_JOBS = f"SELECT {READ_JOB_SQL} FROM jobs WHERE id IN {_LIST}"  # noqa: S608
 INSERT_JOB = f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}) VALUES ({_marks(len(JOB_COLUMNS))})"  # noqa: S608
 REPLACE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_COLUMNS)} WHERE id = ?"  # noqa: S608
 INSERT_TAG = "INSERT INTO job_tags (tag, job_id) VALUES (?, ?) ON CONFLICT DO NOTHING"

@@ -26,7 +26,6 @@ from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
 from tocsin.store.sqlite.batches import Batch
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
-    COMPLETE_JOBS,
     END_TIMERS,
     INSERT_AUDIT,
     INSERT_CLAIMED,
@@ -200,10 +199,6 @@ class SqliteStatements:
     def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
         """Delete timers."""
         _END_TIMERS.run(raw(conn), list(ends))
-
-    def complete_jobs(self, conn: Connection, ids: Sequence[str], now: Millis) -> int:
-        """Complete those jobs that are active; how many they were."""
-        return raw(conn).execute(COMPLETE_JOBS, (now, _json(ids))).rowcount
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""
