@@ -63,7 +63,7 @@ REPLACING = job("replacing", overlap=Overlap.REPLACE)
 WHOLE = (
     "timers_due", "timers_fire", "requests_created", "jobs_deleted", "health_failing",
     # On each day: what is live, what is claimed, what is queued.
-    "job_id_id_finished_at", "owner_id_state", "job_id_id_idx",
+    "job_id_id_finished_at", "owner_state", "job_id_id_idx",
 )  # fmt: skip
 """Indexes that may be read from one end to the other."""
 
@@ -283,7 +283,7 @@ def test_what_a_node_owns_is_found_by_owner(plans: Plans) -> None:
         ownership.rescue(conn, STATEMENTS, cache, decide=lambda one, _job: one, limit=10)
         ownership.give_back(conn, "inc-a", ids)
 
-    uses(without_full_reads(plans.of(work)), "owner_id_state")
+    uses(without_full_reads(plans.of(work)), "owner_state")
 
 
 # --- what people ask for ------------------------------------------------------------------------
@@ -413,4 +413,4 @@ def test_statistics_read_little(plans: Plans) -> None:
     plan = plans.of(lambda c: stats(c, JobCache(10), since=NOW, next_fires=10), read=True)
     assert plan
     if plans.analyzed:
-        uses(without_full_reads(plan), "timers_due", "owner_id_state")
+        uses(without_full_reads(plan), "timers_due", "owner_state")

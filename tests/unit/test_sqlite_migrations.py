@@ -3,17 +3,28 @@
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from tests.support.build import NO_LIMITS, NOW, at, claim_request, job, new_job, node
 
 from tocsin.domain.errors import SchemaMismatch
+from tocsin.domain.job import JobStatus
+from tocsin.domain.planning import plan_fires
 from tocsin.store import migrations
+from tocsin.store.port import NewJob
+from tocsin.store.sql.claim import claim
+from tocsin.store.sql.job_cache import JobCache
+from tocsin.store.sql.jobs import create_jobs
+from tocsin.store.sql.ownership import register
 from tocsin.store.sqlite import SqliteStore, check, migrate
 from tocsin.store.sqlite.engine import connect, transaction
 from tocsin.store.sqlite.schema import create_tables
+from tocsin.store.sqlite.statements import SqliteStatements
 
 
 def schema(path: Path) -> dict[str, str | None]:
@@ -121,3 +132,45 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     assert [process.returncode for process in racing] == [0, 0, 0, 0]
     assert sorted(answers) == ["False", "False", "False", "True"]
     check(path)
+
+
+async def test_what_an_older_program_stored_is_kept(tmp_path: Path) -> None:
+    """Of before 0005: claims by another index, completed jobs with that in their row."""
+    path, fresh = tmp_path / "tocsin.db", tmp_path / "fresh.db"
+    migrate(str(fresh))
+    upgrade_to("0004", path)
+    running, once, done = job("running"), job("once", schedule=at(NOW)), job("done")
+    conn = connect(str(path), "rw")
+    with transaction(conn, "BEGIN IMMEDIATE"):
+        stored = replace(done, status=JobStatus.COMPLETED, version=2)
+        new = [new_job(running), new_job(once), NewJob(job=stored, timer=None)]
+        create_jobs(conn, SqliteStatements(), new, limits=NO_LIMITS)
+        register(conn, SqliteStatements(), node())
+        claim(conn, SqliteStatements(), JobCache(10), claim_request(NOW), plan_fires)
+    conn.close()
+    assert migrate(str(path))
+    assert schema(path) == schema(fresh)
+    store = SqliteStore(path)
+    await store.open()
+    claimed = {one.job.name for one in await store.owned("inc-a")}
+    found = await store.get_jobs([running.id, once.id, done.id])
+    await store.close()
+    assert claimed == {"running", "once"}
+    assert found == {
+        running.id: running,
+        once.id: replace(once, status=JobStatus.COMPLETED),
+        done.id: stored,
+    }
+    assert found[done.id].version == 2
+
+
+def upgrade_to(revision: str, path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    conn = connect(str(path), "rwc")
+    with transaction(conn, "BEGIN IMMEDIATE"):
+        # It also begins SQLAlchemy's own transaction; or Alembic would, and end ours with it.
+        assert migrations.current(conn) is None
+        config.attributes["connection"] = conn
+        command.upgrade(config, revision)
+    conn.close()

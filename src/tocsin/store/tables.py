@@ -183,7 +183,9 @@ executions = Table(
     postgresql_partition_by="RANGE (id)",
 )
 Index("executions_job", executions.c.job_id, executions.c.id)
-# These two hold what their conditions look at, so that counting reads nothing else.
+# These two hold what their conditions look at, so that counting reads nothing else. Within an owner
+# the second is in the order of the rows themselves, as a claim adds them and their results come. By
+# id it would be in no order at all, and each result would change a page of its own.
 Index(
     "executions_live",
     executions.c.job_id,
@@ -195,7 +197,6 @@ Index(
 Index(
     "executions_owned",
     executions.c.owner,
-    executions.c.id,
     executions.c.state,
     sqlite_where=text(CLAIMED),
     postgresql_where=text(CLAIMED),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 
 from tocsin.domain.errors import SchemaMismatch
 
-REVISIONS = ("0001", "0003", "0004")
+REVISIONS = ("0001", "0003", "0004", "0005")
 """Oldest first."""
 
 HEAD = REVISIONS[-1]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, select, text, update
 
 from tocsin.domain.errors import StoreCorrupt
 from tocsin.domain.execution import Execution, State
@@ -214,6 +214,10 @@ def _owners(conn: Connection) -> list[str]:
     return owners
 
 
+_SORTED = cast(executions.c.id, Text)
+"""By id, but sorted: the order of the primary key could be had by reading all of it."""
+
+
 def _claimed_by(
     conn: Connection,
     incarnation: str,
@@ -227,7 +231,7 @@ def _claimed_by(
         select(executions, jobs.c.version)
         .select_from(executions.outerjoin(jobs, jobs.c.id == executions.c.job_id))
         .where(text(CLAIMED), executions.c.owner == incarnation)
-        .order_by(executions.c.id)
+        .order_by(_SORTED)
         .limit(limit)
     )
     if lock:
