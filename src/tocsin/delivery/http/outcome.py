@@ -10,12 +10,8 @@ from tocsin.delivery.http.message import (
     HttpOutcome,
     Timings,
 )
+from tocsin.delivery.http.section import section_of
 from tocsin.delivery.http.trace import Trace
-
-# The longest that is kept of an answer's headers, in characters.
-_MAX_CONTENT_TYPE, _MAX_LOCATION, _MAX_RETRY_AFTER = 200, 2000, 100
-
-_OF_INTEREST = frozenset({b"content-type", b"content-encoding", b"location", b"retry-after"})
 
 
 def failed(trace: Trace, failure: CallFailed, timeout: float) -> HttpOutcome:
@@ -33,7 +29,7 @@ def outcome_of(
     total = (perf_counter() - trace.began) * 1000
     reader = trace.reader
     first_byte = None
-    content_type = encoding = location = retry_after = None
+    content_type = location = retry_after = None
     status = None
     excerpt = ""
     truncated = False
@@ -41,26 +37,12 @@ def outcome_of(
         first_byte = (reader.first_byte_at - trace.written_at) * 1000
         if reader.status >= 200:
             status = reader.status
-            for name, value in reader.headers:
-                key = name.lower()
-                if key not in _OF_INTEREST:
-                    continue
-                if key == b"content-type":
-                    content_type = content_type or text_of(value)[:_MAX_CONTENT_TYPE]
-                elif key == b"content-encoding":
-                    encoding = text_of(value)
-                elif key == b"location":
-                    location = text_of(value)[:_MAX_LOCATION]
-                else:
-                    retry_after = text_of(value)[:_MAX_RETRY_AFTER]
+            section = reader.section or section_of(reader.headers)
+            content_type, location, retry_after, encoding, charset = section
             body = reader.body
             truncated = reader.size > len(body)
             excerpt = readable(
-                body,
-                content_type=content_type,
-                encoding=encoding,
-                size=reader.size,
-                truncated=truncated,
+                body, charset=charset, encoding=encoding, size=reader.size, truncated=truncated
             )
     return HttpOutcome(
         status=status,
@@ -81,14 +63,6 @@ def outcome_of(
             total_ms=total,
         ),
     )
-
-
-def text_of(value: bytes) -> str:
-    """Decode a header's value; most are ASCII, some are UTF-8, any byte is Latin-1."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def _ms(seconds: float | None) -> float | None:
