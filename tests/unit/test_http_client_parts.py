@@ -1,6 +1,7 @@
 """The pure parts: URLs, request heads, excerpts, the reader of answers."""
 
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,10 @@ from tocsin.delivery.http.answer import (
 )
 from tocsin.delivery.http.excerpt import readable
 from tocsin.delivery.http.message import CallFailed
+from tocsin.delivery.http.outcome import outcome_of
 from tocsin.delivery.http.redirect import Step, next_step
 from tocsin.delivery.http.section import section_of
+from tocsin.delivery.http.trace import Trace
 from tocsin.delivery.http.url import parse_url
 from tocsin.delivery.http.wire import RESERVED, RequestWriter, end
 
@@ -611,3 +614,29 @@ def test_a_redirect_to_nowhere_is_refused(location: str | None) -> None:
 def test_a_redirect_never_leaves_tls() -> None:
     with pytest.raises(CallFailed, match="https to http"):
         next_step(step(url="https://a.example/"), 302, "http://a.example/")
+
+
+def test_an_outcome_tells_each_phase_in_milliseconds_to_the_microsecond() -> None:
+    trace = Trace()
+    trace.dns, trace.connect, trace.proxy, trace.tls = 0.0011111, 0.0022226, 0.003, 0.0
+    reader = reading(excerpt=2)
+    assert reader.feed(HEAD + b"Content-Length: 3\r\nRetry-After: 5\r\nLocation: /x\r\n\r\nabc")
+    trace.reader, trace.written, trace.written_at = reader, True, reader.first_byte_at - 0.0044444
+    trace.began = perf_counter() - 1.0
+    outcome = outcome_of(trace)
+    phases = outcome.timings
+    assert (phases.dns_ms, phases.connect_ms, phases.proxy_ms) == (1.111, 2.223, 3.0)
+    assert (phases.tls_ms, phases.first_byte_ms) == (0.0, 4.444)
+    assert phases.total_ms == outcome.total_ms
+    assert outcome.total_ms == round(outcome.total_ms, 3) >= 1_000
+    assert (outcome.status, outcome.content_type, outcome.excerpt) == (200, None, "ab")
+    assert (outcome.location, outcome.retry_after, outcome.truncated) == ("/x", "5", True)
+    assert (outcome.error_kind, outcome.error, outcome.request_written) == (None, None, True)
+
+
+def test_an_outcome_without_an_answer_tells_why() -> None:
+    outcome = outcome_of(Trace(), "dns", "no such name")
+    assert (outcome.status, outcome.excerpt, outcome.truncated) == (None, "", False)
+    assert (outcome.error_kind, outcome.error) == ("dns", "no such name")
+    assert not outcome.request_written
+    assert outcome.timings.first_byte_ms is None

@@ -8,10 +8,10 @@ from tocsin.delivery.http.message import (
     DeadlinePassed,
     FailureKind,
     HttpOutcome,
-    Timings,
 )
 from tocsin.delivery.http.section import section_of
 from tocsin.delivery.http.trace import Trace
+from tocsin.domain.execution import make_timings
 
 
 def failed(trace: Trace, failure: CallFailed, timeout: float) -> HttpOutcome:
@@ -26,7 +26,7 @@ def outcome_of(
     trace: Trace, kind: FailureKind | None = None, error: str | None = None
 ) -> HttpOutcome:
     """The outcome of a call that is over."""
-    total = (perf_counter() - trace.began) * 1000
+    total = _ms(perf_counter() - trace.began)
     reader = trace.reader
     first_byte = None
     content_type = location = retry_after = None
@@ -34,7 +34,7 @@ def outcome_of(
     excerpt = ""
     truncated = False
     if reader is not None and reader.first_byte_at:
-        first_byte = (reader.first_byte_at - trace.written_at) * 1000
+        first_byte = _ms(reader.first_byte_at - trace.written_at)
         if reader.status >= 200:
             status = reader.status
             section = reader.section or section_of(reader.headers)
@@ -45,25 +45,27 @@ def outcome_of(
                 body, charset=charset, encoding=encoding, size=reader.size, truncated=truncated
             )
     return HttpOutcome(
-        status=status,
-        content_type=content_type,
-        location=location,
-        retry_after=retry_after,
-        excerpt=excerpt,
-        truncated=truncated,
-        error_kind=kind,
-        error=error,
-        request_written=trace.written,
-        timings=Timings(
-            dns_ms=_ms(trace.dns),
-            connect_ms=_ms(trace.connect),
-            proxy_ms=_ms(trace.proxy),
-            tls_ms=_ms(trace.tls),
-            first_byte_ms=first_byte,
-            total_ms=total,
+        status,
+        content_type,
+        location,
+        retry_after,
+        excerpt,
+        truncated,
+        kind,
+        error,
+        trace.written,
+        make_timings(
+            None if trace.dns is None else _ms(trace.dns),
+            None if trace.connect is None else _ms(trace.connect),
+            None if trace.proxy is None else _ms(trace.proxy),
+            None if trace.tls is None else _ms(trace.tls),
+            first_byte,
+            total,
         ),
+        total,
     )
 
 
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
+def _ms(seconds: float) -> float:
+    # ``round(…, 3)`` takes four times as long, and comes to the same but for the last digit.
+    return int(seconds * 1_000_000 + 0.5) / 1_000
