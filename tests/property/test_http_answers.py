@@ -16,7 +16,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.support.scale import examples
-from tocsin.delivery.http.answer import AnswerReader
+from tocsin.delivery.http.answer import AnswerReader, KnownAnswers
 from tocsin.delivery.http.message import CallFailed
 
 MAX_BODY = 10_000
@@ -36,9 +36,9 @@ class Finding:
     why: str = ""
 
 
-def ours(pieces: Sequence[bytes], *, to_head: bool) -> Finding:
-    """What the client would make of it."""
-    reader = AnswerReader()
+def ours(pieces: Sequence[bytes], *, to_head: bool, known: KnownAnswers | None = None) -> Finding:
+    """What the client would make of it, perhaps with what it knows of earlier answers."""
+    reader = AnswerReader(known)
     reader.begin(to_head=to_head, max_body=MAX_BODY, excerpt=MAX_BODY)
     whole = False
     try:
@@ -248,6 +248,10 @@ _places = st.lists(st.integers(0, 2_000), max_size=6)
 @examples(300, derandomize=True)
 def test_an_answer_is_read_as_h11_reads_it(data: bytes, places: list[int], to_head: bool) -> None:
     mine = ours(cut(data, places), to_head=to_head)
+    known = KnownAnswers()
+    for pieces in ([data], [data], cut(data, places)):
+        assert ours(pieces, to_head=to_head, known=known) == ours(pieces, to_head=to_head)
+    event(f"remembered {len(known)}")
     other = theirs(data, to_head=to_head)
     assert (mine.outcome, mine.status, mine.body) == (other.outcome, other.status, other.body)
     assert mine.headers == other.headers
@@ -261,6 +265,9 @@ def test_what_is_taken_from_a_damaged_answer_is_what_h11_takes(
 ) -> None:
     whole = ours([data] if data else [], to_head=to_head)
     mine = ours(cut(data, places), to_head=to_head)
+    known = KnownAnswers()
+    assert ours([data], to_head=to_head, known=known) == whole
+    assert ours([data], to_head=to_head, known=known) == whole
     # However it arrives, it is the same.
     assert (mine.outcome, mine.status, mine.body) == (whole.outcome, whole.status, whole.body)
     other = tolerantly(data, to_head=to_head)

@@ -1,15 +1,24 @@
 """The pure parts: URLs, request heads, excerpts, the reader of answers."""
 
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.delivery.http.answer import MAX_BARREN_BYTES, AnswerReader
+from tocsin.delivery.http.answer import (
+    MAX_BARREN_BYTES,
+    SECTIONS_KEPT,
+    AnswerReader,
+    KnownAnswers,
+)
 from tocsin.delivery.http.excerpt import readable
 from tocsin.delivery.http.message import CallFailed
+from tocsin.delivery.http.outcome import outcome_of
 from tocsin.delivery.http.redirect import Step, next_step
+from tocsin.delivery.http.section import section_of
+from tocsin.delivery.http.trace import Trace
 from tocsin.delivery.http.url import parse_url
 from tocsin.delivery.http.wire import RESERVED, RequestWriter, end
 
@@ -170,10 +179,16 @@ def text(
     size: int | None = None,
     truncated: bool = False,
 ) -> str:
+    headers = []
+    if content_type is not None:
+        headers.append((b"Content-Type", content_type.encode()))
+    if encoding is not None:
+        headers.append((b"content-encoding", encoding.encode()))
+    section = section_of(headers)
     return readable(
         start,
-        content_type=content_type,
-        encoding=encoding,
+        charset=section.charset,
+        encoding=section.encoding,
         size=len(start) if size is None else size,
         truncated=truncated,
     )
@@ -367,6 +382,84 @@ def test_one_reader_reads_one_answer_after_the_other() -> None:
         assert reader.keep_alive
 
 
+def test_an_answer_that_begins_like_an_earlier_one_is_read_the_same() -> None:
+    known = KnownAnswers()
+    answer = HEAD + b"Content-Type: text/plain\r\nContent-Length: 6\r\n\r\n"
+    for body in (b"abcdef", b"ghijkl", b"mnopqr"):
+        reader = AnswerReader(known)
+        reader.begin(to_head=False, max_body=10, excerpt=4)
+        assert reader.feed(answer + body)
+        assert (reader.status, reader.body, reader.size) == (200, body[:4], 6)
+        assert reader.keep_alive
+        assert not reader.surplus
+        assert reader.header(b"content-type") == b"text/plain"
+        assert reader.section is not None
+        assert reader.section.content_type == "text/plain"
+        assert len(known) == 1
+
+
+def test_one_reader_reads_known_answers_and_others_in_turn() -> None:
+    reader = AnswerReader(KnownAnswers())
+    plain = HEAD + b"Content-Length: 2\r\n\r\n"
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    for pieces in (
+        [plain + b"ok"],
+        [plain + b"ok"],
+        [chunked],
+        [plain + b"ok"],
+        [plain, b"ok"],
+        [plain + b"o", b"k"],
+        [plain + b"ok"],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + plain + b"ok"],
+        [plain + b"ok"],
+    ):
+        reader.begin(to_head=False, max_body=10, excerpt=10)
+        assert [reader.feed(piece) for piece in pieces][-1]
+        assert (reader.status, reader.body, reader.size) == (200, b"ok", 2)
+        assert reader.keep_alive
+        assert not reader.surplus
+
+
+def test_a_known_answer_is_not_whole_before_its_empty_line() -> None:
+    known = KnownAnswers()
+    for answer in (HEAD + b"Content-Length: 0\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"):
+        assert AnswerReader(known).feed(answer)
+        for cut in (1, 4):
+            reader = AnswerReader(known)
+            assert not reader.feed(answer[:-cut])
+            assert reader.feed(answer[-cut:])
+    assert len(known) == 2
+
+
+def test_a_known_answer_is_too_large_for_a_call_that_reads_less() -> None:
+    known = KnownAnswers()
+    answer = HEAD + b"Content-Length: 6\r\n\r\nabcdef"
+    reader = AnswerReader(known)
+    reader.begin(to_head=False, max_body=6, excerpt=4)
+    assert reader.feed(answer)
+    reader.begin(to_head=False, max_body=5, excerpt=4)
+    with pytest.raises(CallFailed, match="over 5 bytes"):
+        reader.feed(answer)
+
+
+def test_an_answer_to_head_is_not_taken_for_one_with_a_body() -> None:
+    reader = AnswerReader(KnownAnswers())
+    for to_head in (False, True, False, True):
+        reader.begin(to_head=to_head, max_body=10, excerpt=10)
+        assert reader.feed(HEAD + b"Content-Length: 4\r\n\r\n" + (b"" if to_head else b"okay"))
+        assert (reader.size, reader.surplus) == (0 if to_head else 4, False)
+
+
+def test_only_so_many_answers_are_remembered() -> None:
+    known = KnownAnswers()
+    reader = AnswerReader(known)
+    for number in range(SECTIONS_KEPT + 1):
+        reader.begin(to_head=False, max_body=10, excerpt=10)
+        assert reader.feed(HEAD + b"X-Id: %d\r\nContent-Length: 0\r\n\r\n" % number)
+        assert 0 < len(known) <= SECTIONS_KEPT
+    assert len(known) == 1
+
+
 def test_a_body_over_the_bound_is_too_large_and_its_start_is_kept() -> None:
     reader = reading(max_body=5, excerpt=4)
     with pytest.raises(CallFailed) as broken:
@@ -426,8 +519,11 @@ PIECES = st.sampled_from(
 def test_whatever_comes_and_however_it_is_cut_the_finding_is_the_same(
     data: bytes, cuts: set[int], to_head: bool
 ) -> None:
+    known = KnownAnswers()
+
     def finding(pieces: list[bytes]) -> tuple[object, ...]:
-        reader = reading(to_head=to_head, max_body=4)
+        reader = AnswerReader(known)
+        reader.begin(to_head=to_head, max_body=4, excerpt=4)
         try:
             complete = any(reader.feed(piece) for piece in pieces if piece)
         except CallFailed as failure:
@@ -436,7 +532,10 @@ def test_whatever_comes_and_however_it_is_cut_the_finding_is_the_same(
 
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     pieces = [data[a:b] for a, b in pairwise(edges)]
-    assert finding(pieces) == finding([data])
+    parsed = finding(pieces)
+    assert finding([data]) == parsed
+    assert finding([data]) == parsed  # What is known by now makes no difference.
+    assert finding(pieces) == parsed
 
 
 def step(method: str = "POST", url: str = "http://a.example/x/y") -> Step:
@@ -515,3 +614,29 @@ def test_a_redirect_to_nowhere_is_refused(location: str | None) -> None:
 def test_a_redirect_never_leaves_tls() -> None:
     with pytest.raises(CallFailed, match="https to http"):
         next_step(step(url="https://a.example/"), 302, "http://a.example/")
+
+
+def test_an_outcome_tells_each_phase_in_milliseconds_to_the_microsecond() -> None:
+    trace = Trace()
+    trace.dns, trace.connect, trace.proxy, trace.tls = 0.0011111, 0.0022226, 0.003, 0.0
+    reader = reading(excerpt=2)
+    assert reader.feed(HEAD + b"Content-Length: 3\r\nRetry-After: 5\r\nLocation: /x\r\n\r\nabc")
+    trace.reader, trace.written, trace.written_at = reader, True, reader.first_byte_at - 0.0044444
+    trace.began = perf_counter() - 1.0
+    outcome = outcome_of(trace)
+    phases = outcome.timings
+    assert (phases.dns_ms, phases.connect_ms, phases.proxy_ms) == (1.111, 2.223, 3.0)
+    assert (phases.tls_ms, phases.first_byte_ms) == (0.0, 4.444)
+    assert phases.total_ms == outcome.total_ms
+    assert outcome.total_ms == round(outcome.total_ms, 3) >= 1_000
+    assert (outcome.status, outcome.content_type, outcome.excerpt) == (200, None, "ab")
+    assert (outcome.location, outcome.retry_after, outcome.truncated) == ("/x", "5", True)
+    assert (outcome.error_kind, outcome.error, outcome.request_written) == (None, None, True)
+
+
+def test_an_outcome_without_an_answer_tells_why() -> None:
+    outcome = outcome_of(Trace(), "dns", "no such name")
+    assert (outcome.status, outcome.excerpt, outcome.truncated) == (None, "", False)
+    assert (outcome.error_kind, outcome.error) == ("dns", "no such name")
+    assert not outcome.request_written
+    assert outcome.timings.first_byte_ms is None

@@ -11,7 +11,7 @@ from tocsin.delivery.credentials import Credentials, Mask, MissingSecret
 from tocsin.delivery.http import CallFailed, Head, HttpOutcome, HttpRequest, NotSent
 from tocsin.delivery.request import CompiledTarget, input_body, own_headers, placeholder_values
 from tocsin.delivery.signing import HEADER, CannotSign, Signers
-from tocsin.domain.execution import Attempt, ErrorKind, Execution, ResponseExcerpt, Timings
+from tocsin.domain.execution import Attempt, ErrorKind, Execution, make_attempt, make_excerpt
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
 from tocsin.domain.placeholder import Template
@@ -134,7 +134,7 @@ class Deliver:
             duration_ms=0.0,
             node=self._node_name,
         )
-        return CallResult(attempt=attempt, request_written=True)
+        return CallResult(attempt, True)
 
     async def _post(self, claim: Claim, target: HttpTarget) -> CallResult:
         execution = claim.execution
@@ -192,33 +192,23 @@ class Deliver:
         if mask is not None:
             excerpt = mask(excerpt, truncated=outcome.truncated)
             error = None if error is None else mask(error)
-        phases = outcome.timings
-        total = round(phases.total_ms, 3)
-        attempt = Attempt(
-            number=number,
-            started_at=started_at,
-            duration_ms=total,
-            http_status=outcome.status,
-            error_kind=error_kind,
-            error=error,
-            node=self._node_name,
-            timings=Timings(
-                dns_ms=_rounded(phases.dns_ms),
-                connect_ms=_rounded(phases.connect_ms),
-                proxy_ms=_rounded(phases.proxy_ms),
-                tls_ms=_rounded(phases.tls_ms),
-                first_byte_ms=_rounded(phases.first_byte_ms),
-                total_ms=total,
-            ),
-            response=None
-            if outcome.status is None
-            else ResponseExcerpt(excerpt=excerpt, truncated=outcome.truncated),
+        status = outcome.status
+        attempt = make_attempt(
+            number,
+            started_at,
+            outcome.total_ms,
+            status,
+            error_kind,
+            error,
+            self._node_name,
+            outcome.timings,
+            None if status is None else make_excerpt(excerpt, outcome.truncated),
         )
         asked = outcome.retry_after
         return CallResult(
-            attempt=attempt,
-            request_written=outcome.request_written,
-            retry_after=None if asked is None else retry_after(asked, self._clock.now()),
+            attempt,
+            outcome.request_written,
+            None if asked is None else retry_after(asked, self._clock.now()),
         )
 
     def _secrets(self, credentials: Credentials, namespace: str) -> Mapping[str, str]:
@@ -251,7 +241,7 @@ class Deliver:
             error=error,
             node=self._node_name,
         )
-        return CallResult(attempt=attempt, request_written=False)
+        return CallResult(attempt, False)
 
     def _compile(self, job: Job, target: HttpTarget) -> CompiledTarget:
         known = self._compiled.get(job.id)
@@ -342,7 +332,3 @@ def _phrase(status: int | None) -> str:
         return "" if status is None else f" {HTTPStatus(status).phrase}"
     except ValueError:
         return ""
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

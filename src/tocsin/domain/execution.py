@@ -150,8 +150,11 @@ class Execution:
         return not self.state.final
 
 
+make_timings = maker(Timings)
+make_excerpt = maker(ResponseExcerpt)
+make_attempt = maker(Attempt)
 make_execution = maker(Execution)
-"""An execution from all of its fields, in their order."""
+"""An execution from all of its fields, in their order; the others likewise."""
 
 
 def execution_id(job_id: str, fire_time: Millis, salt: str = "") -> str:

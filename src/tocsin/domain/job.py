@@ -77,6 +77,7 @@ class BasicAuth:
     password: str
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BearerAuth:
     """A token (RFC 6750), which may hold placeholders."""
@@ -87,6 +88,7 @@ class BearerAuth:
 TargetAuth: TypeAlias = BasicAuth | BearerAuth
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpTarget:
     """The HTTP request that a fire makes; URL, header values and body may hold placeholders."""

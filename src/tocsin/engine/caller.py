@@ -9,7 +9,7 @@ from tocsin.domain.instant import Millis
 from tocsin.store.port import Claim
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(slots=True)
 class CallResult:
     """How a call ended."""
 

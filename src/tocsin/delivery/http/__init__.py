@@ -19,7 +19,6 @@ from tocsin.delivery.http.message import (
     HttpOutcome,
     HttpRequest,
     NotSent,
-    Timings,
 )
 from tocsin.delivery.http.resolve import Resolver, SystemResolver
 from tocsin.delivery.http.tls import ResumingContext, system_context
@@ -40,6 +39,5 @@ __all__ = [
     "Resolver",
     "ResumingContext",
     "SystemResolver",
-    "Timings",
     "system_context",
 ]

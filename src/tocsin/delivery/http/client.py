@@ -19,10 +19,11 @@ from tocsin.delivery.http.message import (
     NotSent,
     Sending,
 )
-from tocsin.delivery.http.outcome import failed, outcome_of, text_of
+from tocsin.delivery.http.outcome import failed, outcome_of
 from tocsin.delivery.http.pool import Pool
 from tocsin.delivery.http.redirect import STATUSES, Step, next_step
 from tocsin.delivery.http.resolve import Resolver, SystemResolver
+from tocsin.delivery.http.section import text_of
 from tocsin.delivery.http.tls import ResumingContext, system_context
 from tocsin.delivery.http.trace import Trace
 from tocsin.delivery.http.url import Url, parse_url

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TypeAlias
 
+from tocsin.delivery.http.answer import KnownAnswers
 from tocsin.delivery.http.connection import Connection, Owner
 from tocsin.delivery.http.deadline import Deadlines
 from tocsin.delivery.http.guard import Guard
@@ -50,6 +51,7 @@ class Dialer:
         self._tls = tls
         self._timeout = timeout
         self._deadlines = deadlines
+        self._known = KnownAnswers()
         self._under_way: set[asyncio.Timeout] = set()
         self._none_left: asyncio.Future[None] | None = None
         self._closed = False
@@ -176,7 +178,7 @@ class Dialer:
 
         async def connect(address: str) -> Opened:
             beyond = address if proxy is None else _address_beyond(url)
-            connection = Connection(loop, url, beyond, self._deadlines, owner)
+            connection = Connection(loop, url, beyond, self._deadlines, owner, known=self._known)
             if proxy is not None:
                 connection.place = f"{url.place} (through {proxy.place})"
             try:

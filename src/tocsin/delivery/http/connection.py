@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Protocol, cast
 
 from tocsin.delivery.http.acknowledged import unacknowledged
-from tocsin.delivery.http.answer import AnswerReader
+from tocsin.delivery.http.answer import AnswerReader, KnownAnswers
 from tocsin.delivery.http.deadline import Deadlines, Expiring
 from tocsin.delivery.http.message import (
     CallFailed,
@@ -83,6 +83,8 @@ class Connection(asyncio.Protocol):
         address: str,
         deadlines: Deadlines,
         owner: Owner,
+        *,
+        known: KnownAnswers | None = None,
     ) -> None:
         self.origin = url.origin
         self.place = url.place
@@ -92,7 +94,7 @@ class Connection(asyncio.Protocol):
         self.used = 0
         """How many requests were written to it."""
         self.lost = False
-        self.reader = AnswerReader()
+        self.reader = AnswerReader(known)
         self._loop = loop
         self._deadlines = deadlines
         self._owner = owner

@@ -14,27 +14,31 @@ _CONTROL_BYTES = bytes(b for b in range(0x20) if b not in b"\t\n\r") + b"\x7f"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
+def charset_of(content_type: str | None) -> str:
+    """The charset that a content type names; UTF-8 where it names none or an unusual one."""
+    if content_type and (named := _CHARSET.search(content_type)):
+        charset = named[1].lower()
+        if _CHARSETS.fullmatch(charset):
+            return charset
+    return "utf-8"
+
+
 def readable(
-    start: bytes, *, content_type: str | None, encoding: str | None, size: int, truncated: bool
+    start: bytes, *, charset: str, encoding: str | None, size: int, truncated: bool
 ) -> str:
     """Return ``start`` as text.
 
-    It is decoded with the charset of ``content_type`` (UTF-8 where there is none or an unusual
-    one); what cannot be decoded becomes U+FFFD.  Control characters but tab and line ends become
-    their visible pictures (U+2400 and on), so that neither a terminal nor a database minds them.
-    A body in a content ``encoding`` is noted with its ``size`` in bytes: ``<gzip, 312 bytes>``.
+    It is decoded with a ``charset`` that `charset_of` gave; what cannot be decoded becomes U+FFFD.
+    Control characters but tab and line ends become their visible pictures (U+2400 and on), so that
+    neither a terminal nor a database minds them. A body in a content ``encoding`` is noted with its
+    ``size`` in bytes: ``<gzip, 312 bytes>``.
     """
     if not start:
         return ""
-    if encoding and encoding.lower() != "identity":
+    if encoding is not None:
         name = _CONTROL.sub("", encoding)[:40]
         return f"<{name}, {size} bytes>"
     # A charset that is not made of ASCII says so, and is nearly never seen.
-    charset = "utf-8"
-    if content_type and (named := _CHARSET.search(content_type)):
-        charset = named[1].lower()
-        if not _CHARSETS.fullmatch(charset):
-            charset = "utf-8"
     if (
         start.isascii()
         and not charset.startswith(("utf-16", "utf16", "utf-32", "utf32"))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from tocsin.domain.execution import Timings
+
 if TYPE_CHECKING:
     from tocsin.delivery.http.url import Url
 
@@ -89,28 +91,8 @@ class Sending(NamedTuple):
     """As ``HttpRequest.fresh_connection``."""
 
 
-# All of these are values; they are not frozen because that would cost 2 µs of each call.
-
-
-@dataclass(kw_only=True, slots=True)
-class Timings:
-    """How long each phase took, in milliseconds; ``None`` for a phase that did not happen.
-
-    With redirects or a retry on a new connection, ``dns``, ``connect``, ``proxy`` and ``tls`` are
-    sums.  Through a proxy ``dns`` and ``connect`` are about the proxy, and ``proxy`` is the wait
-    until it has connected to the target.
-    ``first_byte`` is the wait from the request's write to the first byte of the last answer.
-    """
-
-    dns_ms: float | None = None
-    connect_ms: float | None = None
-    proxy_ms: float | None = None
-    tls_ms: float | None = None
-    first_byte_ms: float | None = None
-    total_ms: float
-
-
-@dataclass(kw_only=True, slots=True)
+# A value; not frozen and by position, since one is made for each call.
+@dataclass(slots=True)
 class HttpOutcome:
     """How a call ended.
 
@@ -133,6 +115,15 @@ class HttpOutcome:
     request_written: bool
     """A byte of the request was handed to a socket: the receiver may have acted on it."""
     timings: Timings
+    """Rounded to the microsecond.
+
+    With redirects or a retry on a new connection, ``dns``, ``connect``, ``proxy`` and ``tls`` are
+    sums.  Through a proxy ``dns`` and ``connect`` are about the proxy, and ``proxy`` is the wait
+    until it has connected to the target.
+    ``first_byte`` is the wait from the request's write to the first byte of the last answer.
+    """
+    total_ms: float
+    """That of the timings."""
 
 
 class CallFailed(Exception):

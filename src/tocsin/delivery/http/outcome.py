@@ -8,14 +8,10 @@ from tocsin.delivery.http.message import (
     DeadlinePassed,
     FailureKind,
     HttpOutcome,
-    Timings,
 )
+from tocsin.delivery.http.section import section_of
 from tocsin.delivery.http.trace import Trace
-
-# The longest that is kept of an answer's headers, in characters.
-_MAX_CONTENT_TYPE, _MAX_LOCATION, _MAX_RETRY_AFTER = 200, 2000, 100
-
-_OF_INTEREST = frozenset({b"content-type", b"content-encoding", b"location", b"retry-after"})
+from tocsin.domain.execution import make_timings
 
 
 def failed(trace: Trace, failure: CallFailed, timeout: float) -> HttpOutcome:
@@ -30,66 +26,46 @@ def outcome_of(
     trace: Trace, kind: FailureKind | None = None, error: str | None = None
 ) -> HttpOutcome:
     """The outcome of a call that is over."""
-    total = (perf_counter() - trace.began) * 1000
+    total = _ms(perf_counter() - trace.began)
     reader = trace.reader
     first_byte = None
-    content_type = encoding = location = retry_after = None
+    content_type = location = retry_after = None
     status = None
     excerpt = ""
     truncated = False
     if reader is not None and reader.first_byte_at:
-        first_byte = (reader.first_byte_at - trace.written_at) * 1000
+        first_byte = _ms(reader.first_byte_at - trace.written_at)
         if reader.status >= 200:
             status = reader.status
-            for name, value in reader.headers:
-                key = name.lower()
-                if key not in _OF_INTEREST:
-                    continue
-                if key == b"content-type":
-                    content_type = content_type or text_of(value)[:_MAX_CONTENT_TYPE]
-                elif key == b"content-encoding":
-                    encoding = text_of(value)
-                elif key == b"location":
-                    location = text_of(value)[:_MAX_LOCATION]
-                else:
-                    retry_after = text_of(value)[:_MAX_RETRY_AFTER]
+            section = reader.section or section_of(reader.headers)
+            content_type, location, retry_after, encoding, charset = section
             body = reader.body
             truncated = reader.size > len(body)
             excerpt = readable(
-                body,
-                content_type=content_type,
-                encoding=encoding,
-                size=reader.size,
-                truncated=truncated,
+                body, charset=charset, encoding=encoding, size=reader.size, truncated=truncated
             )
     return HttpOutcome(
-        status=status,
-        content_type=content_type,
-        location=location,
-        retry_after=retry_after,
-        excerpt=excerpt,
-        truncated=truncated,
-        error_kind=kind,
-        error=error,
-        request_written=trace.written,
-        timings=Timings(
-            dns_ms=_ms(trace.dns),
-            connect_ms=_ms(trace.connect),
-            proxy_ms=_ms(trace.proxy),
-            tls_ms=_ms(trace.tls),
-            first_byte_ms=first_byte,
-            total_ms=total,
+        status,
+        content_type,
+        location,
+        retry_after,
+        excerpt,
+        truncated,
+        kind,
+        error,
+        trace.written,
+        make_timings(
+            None if trace.dns is None else _ms(trace.dns),
+            None if trace.connect is None else _ms(trace.connect),
+            None if trace.proxy is None else _ms(trace.proxy),
+            None if trace.tls is None else _ms(trace.tls),
+            first_byte,
+            total,
         ),
+        total,
     )
 
 
-def text_of(value: bytes) -> str:
-    """Decode a header's value; most are ASCII, some are UTF-8, any byte is Latin-1."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1000
+def _ms(seconds: float) -> float:
+    # ``round(…, 3)`` takes four times as long, and comes to the same but for the last digit.
+    return int(seconds * 1_000_000 + 0.5) / 1_000
