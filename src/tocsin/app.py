@@ -23,9 +23,10 @@ import uvicorn
 from tocsin import databases
 from tocsin.api.access_schemas import key_json
 from tocsin.api.app import create_api
-from tocsin.api.auth import KeyGate, OpenGate
+from tocsin.api.auth import KeyGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.open_gate import OpenGate
 from tocsin.api.protocol import BoundedHttp
 from tocsin.api.rates import Rates, read_rate
 from tocsin.api.throttle import by_key

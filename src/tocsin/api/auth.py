@@ -32,8 +32,6 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _CALLER = "tocsin.caller"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tocsin"'}
-_FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,45 +221,6 @@ class KeyGate:
         return key, session, csrf
 
 
-class OpenGate:
-    """Lets everybody in who talks to a loopback address: authentication is off.
-
-    A page that a browser of this machine shows may send requests here too. So changes must come
-    from a page of ours or from no page, and requests must name a loopback host, or a name that
-    leads here by a trick of DNS (rebinding) would make any page ours.
-    """
-
-    auth = "off"
-
-    async def admit(self, request: Request, need: Need) -> Caller:
-        """Everybody."""
-        if not _is_local(request):
-            raise Refused(
-                403,
-                "forbidden",
-                "authentication is off, so only requests to a loopback address such as "
-                "http://127.0.0.1 or http://localhost are answered, and none that a proxy hands on",
-            )
-        if request.method not in SAFE:
-            check_same_origin(request)
-        caller = anybody(request)
-        check_need(caller, need)
-        return caller
-
-    async def peek(self, request: Request) -> Caller | None:
-        """Everybody who may be admitted."""
-        if not _is_local(request):
-            return None
-        return anybody(request)
-
-    async def open(self, request: Request, secret: str) -> tuple[Caller, None]:  # noqa: ARG002
-        """Nothing: there are no sessions."""
-        return await self.admit(request, Need()), None
-
-    async def close(self, request: Request, caller: Caller) -> None:
-        """Nothing, likewise."""
-
-
 def anybody(request: Request) -> Caller:
     """Whoever calls, where authentication is off."""
     return _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
@@ -392,15 +351,3 @@ def _read_cookie(header: str | None) -> str | None:
         return None
     found = jar.get(COOKIE)
     return None if found is None or len(found.value) > MAX_SECRET else found.value
-
-
-def _is_local(request: Request) -> bool:
-    """Whether a request names this machine, whatever its port, and comes straight from it.
-
-    A proxy in front may listen for all the world, and make the host whatever it likes.
-    """
-    if not _FORWARDED.isdisjoint(name for name, _ in request.scope["headers"]):
-        return False
-    host = request.headers.get("host", "").lower()
-    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return host in _LOOPBACK_NAMES or host.endswith(".localhost")
