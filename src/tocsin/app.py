@@ -39,6 +39,7 @@ from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.execution import Attempt
 from tocsin.domain.job import Misfire, MisfirePolicy
+from tocsin.domain.key import Rate
 from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.caller import NotStarted
@@ -346,8 +347,13 @@ class _Node:
             new_id=new_access_id,
             lifetime=settings.session_lifetime,
         )
+        rate = read_rate(settings.rate_limit)
         self._keys = KeyService(
-            store=store, now=clock.now, new_id=new_access_id, forget=sign_in.forget
+            store=store,
+            now=clock.now,
+            new_id=new_access_id,
+            forget=sign_in.forget,
+            rate=None if rate is None else Rate(amount=rate.amount, seconds=rate.get_expiry()),
         )
         trusted = words_of(settings.trusted_proxies)
         self._rates = Rates(redis=settings.redis)
@@ -395,7 +401,7 @@ class _Node:
                 body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
                 sibling_metrics=None if self._siblings is None else self._siblings.metrics,
                 rates=self._rates,
-                rate=read_rate(settings.rate_limit),
+                rate=rate,
                 identify=by_key(sign_in) if settings.auth == "on" else None,
                 ui=UI,
                 demo=settings.demo,

@@ -39,13 +39,16 @@ class Caller:
     """Whoever makes a request, and what it is about."""
 
     scope: Scope
-    key: ApiKey | None = None
-    """``None`` where authentication is off."""
     session: Session | None = None
     csrf: str | None = None
     """What changes made with this session must send along."""
     named_namespace: bool = False
     """Whether the request says which namespace it is about."""
+
+    @property
+    def key(self) -> ApiKey | None:
+        """Theirs; ``None`` where authentication is off."""
+        return self.scope.key
 
     @property
     def grant(self) -> Grant:
@@ -314,8 +317,9 @@ def _caller(
     else:
         namespace = named
     return Caller(
-        scope=Scope(namespace=namespace, grant=grant, actor=actor, address=address_of(request)),
-        key=key,
+        scope=Scope(
+            namespace=namespace, grant=grant, actor=actor, address=address_of(request), key=key
+        ),
         session=session,
         csrf=csrf,
         named_namespace=named is not None,
