@@ -392,6 +392,7 @@ class _Node:
                     defaults=_job_defaults(settings, egress),
                     store=store,
                     new_id=new_access_id,
+                    ensure_signing=self._secrets.ensure_signing,
                 ),
                 events=self._events,
                 metrics=metrics,

@@ -217,6 +217,7 @@ def make_api(
             defaults=defaults or JobDefaults(),
             store=store,
             new_id=new_id,
+            ensure_signing=secrets.ensure_signing,
         ),
         ui=ui,
         events=EventLog(bus, incarnation="boot", capacity=100),
