@@ -413,6 +413,7 @@ class _Node:
             uvicorn.Config(
                 api,
                 http=BoundedHttp,
+                ws="none",
                 ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
                 log_config=None,
                 access_log=False,
