@@ -275,6 +275,7 @@ class _Node:
             user_agent=f"tocsin/{version}",
             proxies=ProxyRules.read(settings.proxy, settings.no_proxy),
         )
+        new_access_id = Uuid7(clock.now)
         metrics = self._metrics = Metrics(version=version, node=settings.node_name)
         self._deliver = Deliver(
             client=self._client,
@@ -292,6 +293,7 @@ class _Node:
             bus=self._bus,
             meter=metrics,
             new_id=lambda: str(uuid.uuid4()),
+            new_entry_id=new_access_id,
             options=EngineOptions(
                 node_name=settings.node_name,
                 address=url,
@@ -307,6 +309,7 @@ class _Node:
                 adopt_interval=settings.adopt_interval,
                 shutdown_grace=settings.shutdown_grace,
                 retention=settings.retention,
+                audit_retention=settings.audit_retention,
                 retention_interval=settings.retention_interval,
             ),
         )
@@ -340,7 +343,6 @@ class _Node:
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
-        new_access_id = Uuid7(clock.now)
         sign_in = self._sign_in = SignIn(
             store=store,
             now=clock.now,

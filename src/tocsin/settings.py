@@ -343,6 +343,12 @@ class Settings(BaseSettings):
     retention: Duration = Field(
         30 * 86_400_000, ge=60_000, description="How long ended executions are kept."
     )
+    audit_retention: Duration = Field(
+        400 * 86_400_000,
+        ge=86_400_000,
+        description="How long entries of the audit log are kept; they are deleted by whole days, "
+        "and an entry tells of it.",
+    )
     retention_interval: Duration = Field(
         60_000, ge=1_000, le=86_400_000, description="How often old history is looked for."
     )

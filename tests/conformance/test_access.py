@@ -258,6 +258,21 @@ async def test_a_new_session_takes_those_that_have_expired_away(store: Store) ->
 # --- the audit log ------------------------------------------------------------------------------
 
 
+async def test_the_oldest_entries_are_deleted_and_that_is_told_where_there_were_any(
+    store: Store,
+) -> None:
+    ids = [Uuid7(lambda n=n: NOW + n)() for n in range(5)]  # type: ignore[misc]
+    for n, one in enumerate(ids):
+        await store.add_audit([build_audit("job.create", id=one, at=NOW + n)])
+    told = build_audit("audit.expire", at=NOW + 9, before={"until": "then"})
+    assert await store.delete_audit(before=NOW, limit=10, entry=told) == 0
+    assert len(await actions(store)) == 5
+    assert await store.delete_audit(before=NOW + 4, limit=3, entry=told) == 3
+    found = {one.id: one for one in await audited(store)}
+    assert set(found) == {*ids[3:], told.id}
+    assert found[told.id] == replace(told, before={"until": "then", "count": 3})
+
+
 async def test_an_entry_comes_back_as_it_was_stored(store: Store) -> None:
     entry = build_audit(
         "job.update",

@@ -785,6 +785,15 @@ class MemoryStore:
         async with self._transaction("add_audit") as state:
             state.note(audit)
 
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        async with self._transaction("delete_audit") as state:
+            old = sorted(one.id for one in state.audit.values() if one.at < before)[:limit]
+            for one in old:
+                state.drop(state.audit, one)
+            if old:
+                state.note([entry.counting(len(old))])
+            return len(old)
+
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         async with self._transaction("list_audit") as state:
             newest = sorted(state.audit.values(), key=lambda one: one.id, reverse=True)

@@ -103,5 +103,12 @@ class AccessStore(Protocol):
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """The newest entries that match, ``limit`` at most."""
 
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        """Delete the oldest entries from before an instant; how many, ``limit`` at most.
+
+        Where there were any, ``entry`` is stored in the same transaction, with their ``count``
+        among what it says was there ``before``. Nothing else ever deletes one.
+        """
+
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that have jobs (that are not deleted) or keys, by name."""

@@ -25,7 +25,7 @@ from tocsin.domain.key import ApiKey, KeyOrigin, Session
 from tocsin.store.access import AuditQuery, KeyCount
 from tocsin.store.access_rows import key_of, key_row, session_of, session_row
 from tocsin.store.sql import counters
-from tocsin.store.sql.audit import list_audit, note
+from tocsin.store.sql.audit import delete_audit, list_audit, note
 from tocsin.store.sql.ids import is_id
 from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import ROTATED, api_keys, sessions
@@ -191,6 +191,12 @@ class SqlAccess:
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """The newest entries that match."""
         return await self._db.read(lambda conn: list_audit(conn, query))
+
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        """Delete the oldest entries, and tell of it."""
+        return await self._db.write(
+            lambda conn: delete_audit(conn, self._statements, before, limit, entry)
+        )
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that have jobs or keys."""
