@@ -9,12 +9,15 @@ import httpx
 import pytest
 from starlette.types import Scope
 
+from tests.api.access import make_guarded
 from tests.api.harness import JOB, JOBS, make_api
 from tests.support.memory_store import MemoryStore
 from tests.support.redis import RedisServer, redis_with_tls
 from tocsin.api.app import create_api
 from tocsin.api.rates import Rates, read_rate
-from tocsin.api.throttle import Known
+from tocsin.api.throttle import Known, by_key
+from tocsin.domain.errors import StoreUnavailable
+from tocsin.services.sign_in import REMEMBERED
 
 RATE = read_rate("5/day")
 """By the day, because windows are those of the clock: a test that meets the end of one sees two."""
@@ -131,6 +134,37 @@ async def test_a_key_may_have_a_limit_of_its_own(door: Door) -> None:
     assert await door.statuses(9, x_api_key="busy") == [201] * 8 + [429]
     assert await door.statuses(12, x_api_key="free") == [201] * 12
     assert await door.statuses(6, x_api_key="other") == [201] * 5 + [429]
+    await rates.close()
+
+
+async def test_a_store_that_is_away_is_told_as_that_and_not_as_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    gate = make_guarded(store)
+    await gate.begin()
+    own = await gate.make(rate_limit="8/hour")
+    rates = Rates()
+    app = create_api(
+        replace(gate.api.context, rates=rates, rate=RATE, identify=by_key(gate.sign_in))
+    )
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app),
+        base_url="http://x",
+        headers={"X-API-Key": own["key"]},
+    )
+    assert (await client.get(JOBS)).status_code == 200
+
+    async def away(_: str) -> None:
+        raise StoreUnavailable("no route to host")
+
+    monkeypatch.setattr(store, "find_key", away)
+    gate.watch.now += REMEMBERED + 1
+    answer = await client.get(JOBS)
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["code"] == "store_unavailable"
+    assert "retry-after" in answer.headers
+    await gate.sign_in.settle()
     await rates.close()
 
 

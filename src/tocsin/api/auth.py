@@ -23,6 +23,9 @@ from tocsin.services.sign_in import Opened, SignIn, actor_of, csrf_token
 log = structlog.stdlib.get_logger("tocsin.api")
 
 COOKIE = "tocsin_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""Its name over TLS: browsers take one called so from this very host only, and only over TLS, so
+that no other site of the domain can plant a session of its own."""
 CSRF_HEADER = "tocsin-csrf"
 
 MAX_ADDRESS = 64
@@ -200,7 +203,7 @@ class KeyGate:
             if key is None:
                 raise self._failed(request)
             return key, None, None
-        token = _read_cookie(sent.cookie)
+        token = _read_cookie(request, sent)
         if token is None:
             raise unauthorized(
                 "this needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`, "
@@ -244,6 +247,11 @@ def check_need(caller: Caller, need: Need) -> None:
         raise Forbidden("this is about all namespaces, and the key is limited to one")
 
 
+def cookie_name(request: Request) -> str:
+    """What the cookie of a session is called in answers to a request, and looked for in it."""
+    return SECURE_COOKIE if request.scope["scheme"] == "https" else COOKIE
+
+
 def read_secret(request: Request) -> str | None:
     """The key that a request carries in a header; raises ``Refused`` where it carries two."""
     return _read_secret(_sent(request))
@@ -253,7 +261,7 @@ def read_credential(request: Request) -> str | None:
     """What a request is judged by: its key, else the token of its session; as ``read_secret``."""
     sent = _sent(request)
     secret = _read_secret(sent)
-    return _read_cookie(sent.cookie) if secret is None else secret
+    return _read_cookie(request, sent) if secret is None else secret
 
 
 def _read_secret(sent: _Sent) -> str | None:
@@ -345,13 +353,13 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         return []  # refused by the route for having too many
 
 
-def _read_cookie(header: str | None) -> str | None:
-    if header is None or COOKIE not in header:
+def _read_cookie(request: Request, sent: _Sent) -> str | None:
+    if sent.cookie is None or COOKIE not in sent.cookie:
         return None
     jar: SimpleCookie = SimpleCookie()
     try:
-        jar.load(header)
+        jar.load(sent.cookie)
     except CookieError:
         return None
-    found = jar.get(COOKIE)
+    found = jar.get(cookie_name(request))
     return None if found is None or len(found.value) > MAX_SECRET else found.value
