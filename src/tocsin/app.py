@@ -611,6 +611,7 @@ def _egress_rules(settings: Settings, url: str) -> EgressRules:
 def _job_defaults(settings: Settings, egress: EgressRules) -> JobDefaults:
     return JobDefaults(
         why_never=lru_cache(maxsize=4_096)(egress.why_never),
+        min_interval=settings.min_interval,
         timeout=settings.default_timeout,
         retry=RetryPolicy(
             max_attempts=settings.default_max_attempts,

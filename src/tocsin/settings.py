@@ -322,6 +322,13 @@ class Settings(BaseSettings):
 
     # --- Limits
     max_jobs: int = Field(1_000_000, ge=0, description="Jobs that are not deleted, at most.")
+    min_interval: Duration = Field(
+        1_000,
+        ge=1_000,
+        le=86_400_000,
+        description="How close two fires of a job may be; schedules that fire more often are "
+        "refused when they are saved. Jobs that exist keep theirs.",
+    )
     max_definition_bytes: int = Field(
         4_294_967_296, ge=0, description="Bytes of all definitions as JSON, at most."
     )
