@@ -26,6 +26,7 @@ from tocsin.api.app import create_api
 from tocsin.api.auth import KeyGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.guesses import Guesses
 from tocsin.api.open_gate import OpenGate
 from tocsin.api.protocol import BoundedHttp
 from tocsin.api.rates import Rates, read_rate
@@ -366,7 +367,9 @@ class _Node:
         )
         api = create_api(
             ApiContext(
-                gate=KeyGate(sign_in) if settings.auth == "on" else OpenGate(),
+                gate=KeyGate(sign_in, Guesses(others=self._rates if self._rates.shared else None))
+                if settings.auth == "on"
+                else OpenGate(),
                 keys=self._keys,
                 audit=AuditService(store=store),
                 namespaces=store.namespaces,

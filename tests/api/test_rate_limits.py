@@ -14,6 +14,7 @@ from tests.api.harness import JOB, JOBS, make_api
 from tests.support.memory_store import MemoryStore
 from tests.support.redis import RedisServer, redis_with_tls
 from tocsin.api.app import create_api
+from tocsin.api.guesses import FREE
 from tocsin.api.rates import Rates, read_rate
 from tocsin.api.throttle import Known, by_key
 from tocsin.domain.errors import StoreUnavailable
@@ -213,6 +214,58 @@ async def test_nodes_with_a_redis_count_together(server: RedisServer) -> None:
     assert await Door(elsewhere).statuses(1) == [201]
     for rates in (one, other, elsewhere):
         await rates.close()
+
+
+UNKNOWN = {"X-API-Key": "tcs_zzzzzzzz_" + "z" * 43}
+
+
+async def test_who_guesses_is_slowed_down_on_all_nodes(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node by itself would let as many pass again."""
+    store = MemoryStore()
+    monkeypatch.setattr("tocsin.api.rates.FAILURES", read_rate("10/day"))
+    nodes = []
+    for prefix in ("g", "g", "h"):
+        rates = Rates(redis=server.url, prefix=prefix)
+        gate = make_guarded(store)
+        gate.guesses._others = rates
+        nodes.append((gate, rates))
+    (one, _), (two, _), (elsewhere, _) = nodes
+    await one.begin()
+    fresh = await one.make()
+    found = [
+        (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code
+        for _ in range(5)
+        for gate in (one, two)
+    ]
+    assert found == [401] * FREE
+    for gate in (one, two):
+        answer = await gate.anonymous.get(JOBS, headers=UNKNOWN)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
+        assert int(answer.headers["retry-after"]) >= 1
+        signing_in = {"json": {"key": UNKNOWN["X-API-Key"]}}
+        assert (await gate.anonymous.post("/api/v1/session", **signing_in)).status_code == 429
+    # A right guess is not told from a wrong one; who was there before goes on.
+    assert (await two.client(fresh["key"]).get(JOBS)).status_code == 429
+    assert (await one.api.client.get(JOBS)).status_code == 200
+    assert (await elsewhere.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 401
+    for gate, rates in nodes:
+        await gate.sign_in.settle()
+        await rates.close()
+
+
+async def test_guesses_are_counted_here_while_redis_is_away() -> None:
+    server = RedisServer()
+    rates = Rates(redis=server.url)
+    gate = make_guarded(MemoryStore())
+    gate.guesses._others = rates
+    await gate.begin()
+    for _ in range(FREE):
+        assert (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 401
+    assert (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 429
+    await rates.close()
+    server.close()
 
 
 async def test_without_its_redis_a_node_counts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

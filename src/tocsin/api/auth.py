@@ -152,10 +152,10 @@ class KeyGate:
     async def open(self, request: Request, secret: str) -> tuple[Caller, Opened | None]:
         """Begin a session."""
         check_same_origin(request)
-        self._let_try(request, secret)
+        await self._let_try(request, secret)
         opened = await self._sign_in.open(secret, address_of(request))
         if opened is None:
-            raise self._failed(request)
+            raise await self._failed(request)
         key, csrf = opened.key, csrf_token(opened.token)
         caller = _caller(
             request,
@@ -173,10 +173,13 @@ class KeyGate:
         if caller.key is not None and caller.session is not None:
             await self._sign_in.close(caller.key, caller.session, address_of(request))
 
-    def _let_try(self, request: Request, secret: str) -> None:
+    async def _let_try(self, request: Request, secret: str) -> None:
         """Raise ``Refused`` (429) where this address has to wait before it tries another key."""
-        wait = self._guesses.wait(address_of(request))
-        if wait and not self._sign_in.knows(secret):
+        address = address_of(request)
+        if not self._guesses.suspects(address) or self._sign_in.knows(secret):
+            return
+        wait = await self._guesses.wait(address)
+        if wait:
             raise Refused(
                 429,
                 "too_many_failures",
@@ -184,10 +187,10 @@ class KeyGate:
                 headers={"Retry-After": str(wait)},
             )
 
-    def _failed(self, request: Request) -> Refused:
+    async def _failed(self, request: Request) -> Refused:
         """The answer to a key that does not work, which is counted."""
         address = address_of(request)
-        self._guesses.failed(address)
+        await self._guesses.failed(address)
         log.warning("auth.refused", address=address, path=request.url.path[:200])
         return unauthorized("this key does not work: it is wrong, has expired, or was revoked")
 
@@ -197,11 +200,11 @@ class KeyGate:
         secret = _read_secret(sent)
         if secret is not None:
             if len(secret) > MAX_SECRET:
-                raise self._failed(request)
-            self._let_try(request, secret)
+                raise await self._failed(request)
+            await self._let_try(request, secret)
             key = await self._sign_in.by_secret(secret)
             if key is None:
-                raise self._failed(request)
+                raise await self._failed(request)
             return key, None, None
         token = _read_cookie(request, sent)
         if token is None:
