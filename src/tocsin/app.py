@@ -23,9 +23,11 @@ import uvicorn
 from tocsin import databases
 from tocsin.api.access_schemas import key_json
 from tocsin.api.app import create_api
-from tocsin.api.auth import KeyGate, OpenGate
+from tocsin.api.auth import KeyGate
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
+from tocsin.api.guesses import Guesses
+from tocsin.api.open_gate import OpenGate
 from tocsin.api.protocol import BoundedHttp
 from tocsin.api.rates import Rates, read_rate
 from tocsin.api.throttle import by_key
@@ -38,6 +40,7 @@ from tocsin.domain.egress import EgressRules
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable, TocsinError
 from tocsin.domain.execution import Attempt
 from tocsin.domain.job import Misfire, MisfirePolicy
+from tocsin.domain.key import Rate
 from tocsin.domain.proxy import ProxyRules
 from tocsin.domain.retry import RetryPolicy
 from tocsin.engine.caller import NotStarted
@@ -273,6 +276,7 @@ class _Node:
             user_agent=f"tocsin/{version}",
             proxies=ProxyRules.read(settings.proxy, settings.no_proxy),
         )
+        new_access_id = Uuid7(clock.now)
         metrics = self._metrics = Metrics(version=version, node=settings.node_name)
         self._deliver = Deliver(
             client=self._client,
@@ -290,6 +294,7 @@ class _Node:
             bus=self._bus,
             meter=metrics,
             new_id=lambda: str(uuid.uuid4()),
+            new_entry_id=new_access_id,
             options=EngineOptions(
                 node_name=settings.node_name,
                 address=url,
@@ -305,6 +310,7 @@ class _Node:
                 adopt_interval=settings.adopt_interval,
                 shutdown_grace=settings.shutdown_grace,
                 retention=settings.retention,
+                audit_retention=settings.audit_retention,
                 retention_interval=settings.retention_interval,
             ),
         )
@@ -338,15 +344,19 @@ class _Node:
         self._stats = StatsService(
             store=store, now=clock.now, limits=limits, degraded_ratio=settings.degraded_ratio
         )
-        new_access_id = Uuid7(clock.now)
         sign_in = self._sign_in = SignIn(
             store=store,
             now=clock.now,
             new_id=new_access_id,
             lifetime=settings.session_lifetime,
         )
+        rate = read_rate(settings.rate_limit)
         self._keys = KeyService(
-            store=store, now=clock.now, new_id=new_access_id, forget=sign_in.forget
+            store=store,
+            now=clock.now,
+            new_id=new_access_id,
+            forget=sign_in.forget,
+            rate=None if rate is None else Rate(amount=rate.amount, seconds=rate.get_expiry()),
         )
         trusted = words_of(settings.trusted_proxies)
         self._rates = Rates(redis=settings.redis)
@@ -357,7 +367,9 @@ class _Node:
         )
         api = create_api(
             ApiContext(
-                gate=KeyGate(sign_in) if settings.auth == "on" else OpenGate(),
+                gate=KeyGate(sign_in, Guesses(others=self._rates if self._rates.shared else None))
+                if settings.auth == "on"
+                else OpenGate(),
                 keys=self._keys,
                 audit=AuditService(store=store),
                 namespaces=store.namespaces,
@@ -385,6 +397,7 @@ class _Node:
                     defaults=_job_defaults(settings, egress),
                     store=store,
                     new_id=new_access_id,
+                    ensure_signing=self._secrets.ensure_signing,
                 ),
                 events=self._events,
                 metrics=metrics,
@@ -394,7 +407,7 @@ class _Node:
                 body_limits=BodyLimits(body=settings.max_body, batch=settings.max_batch_body),
                 sibling_metrics=None if self._siblings is None else self._siblings.metrics,
                 rates=self._rates,
-                rate=read_rate(settings.rate_limit),
+                rate=rate,
                 identify=by_key(sign_in) if settings.auth == "on" else None,
                 ui=UI,
                 demo=settings.demo,
@@ -405,6 +418,7 @@ class _Node:
             uvicorn.Config(
                 api,
                 http=BoundedHttp,
+                ws="none",
                 ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
                 log_config=None,
                 access_log=False,
@@ -600,6 +614,7 @@ def _egress_rules(settings: Settings, url: str) -> EgressRules:
 def _job_defaults(settings: Settings, egress: EgressRules) -> JobDefaults:
     return JobDefaults(
         why_never=lru_cache(maxsize=4_096)(egress.why_never),
+        min_interval=settings.min_interval,
         timeout=settings.default_timeout,
         retry=RetryPolicy(
             max_attempts=settings.default_max_attempts,

@@ -322,6 +322,13 @@ class Settings(BaseSettings):
 
     # --- Limits
     max_jobs: int = Field(1_000_000, ge=0, description="Jobs that are not deleted, at most.")
+    min_interval: Duration = Field(
+        1_000,
+        ge=1_000,
+        le=86_400_000,
+        description="How close two fires of a job may be; schedules that fire more often are "
+        "refused when they are saved. Jobs that exist keep theirs.",
+    )
     max_definition_bytes: int = Field(
         4_294_967_296, ge=0, description="Bytes of all definitions as JSON, at most."
     )
@@ -342,6 +349,12 @@ class Settings(BaseSettings):
     # --- History
     retention: Duration = Field(
         30 * 86_400_000, ge=60_000, description="How long ended executions are kept."
+    )
+    audit_retention: Duration = Field(
+        400 * 86_400_000,
+        ge=86_400_000,
+        description="How long entries of the audit log are kept; they are deleted by whole days, "
+        "and an entry tells of it.",
     )
     retention_interval: Duration = Field(
         60_000, ge=1_000, le=86_400_000, description="How often old history is looked for."

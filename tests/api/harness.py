@@ -12,10 +12,11 @@ from starlette.requests import Request
 from tests.support import build
 from tests.support.build import HOUR, NOW
 from tocsin.api.app import create_api
-from tocsin.api.auth import Caller, Gate, OpenGate, anybody
+from tocsin.api.auth import Caller, Gate, anybody
 from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.api.needs import Need
+from tocsin.api.open_gate import OpenGate
 from tocsin.delivery.shown import shown_request
 from tocsin.domain.execution import Attempt, Execution
 from tocsin.domain.instant import Millis
@@ -216,6 +217,7 @@ def make_api(
             defaults=defaults or JobDefaults(),
             store=store,
             new_id=new_id,
+            ensure_signing=secrets.ensure_signing,
         ),
         ui=ui,
         events=EventLog(bus, incarnation="boot", capacity=100),

@@ -146,6 +146,35 @@ async def test_a_service_has_defaults_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schedule", "field"),
+    [
+        ({"cron": "* * * * * *"}, "schedule.cron"),
+        ({"cron": "*/30 * * * * *", "timezone": "Europe/Berlin"}, "schedule.cron"),
+        ({"cron": "0,30 0 12 * * MON", "jitter": "10m"}, "schedule.cron"),
+        ({"every": "59s"}, "schedule.every"),
+    ],
+)
+async def test_what_fires_more_often_than_the_server_takes_is_refused(
+    schedule: dict[str, Any], field: str
+) -> None:
+    store = MemoryStore()
+    async with serving(store) as api:
+        before = await api.create(name="before", schedule=schedule)
+    async with serving(store, defaults=JobDefaults(min_interval=MINUTE)) as api:
+        refused = [(field, "too_often")]
+        assert await api.problems("POST", JOBS, json={**JOB, "schedule": schedule}) == refused
+        await api.create(name="seldom", schedule={"cron": "0 * * * * *"})
+        assert await api.problems("PATCH", f"{JOBS}/seldom", json={"schedule": schedule}) == refused
+        batch = {"jobs": [JOB, {**JOB, "schedule": schedule}, JOB]}
+        assert await api.problems("POST", f"{JOBS}:batch", json=batch) == [
+            (f"jobs.1.{field}", "too_often")
+        ]
+        # What was there before can still be edited.
+        changed = await api.ask("PATCH", f"{JOBS}/before", json={"description": "as it was"})
+        assert changed.json()["schedule"] == before["schedule"]
+
+
+@pytest.mark.parametrize(
     ("given", "shown"),
     [("90s", "1m30s"), ("PT1H", "1h"), (0.25, "250ms"), (45, "45s"), ("2", "2s")],
 )

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.api.access import guarded
 from tests.api.harness import JOBS, Api, serving
 from tests.support import build
 from tests.support.build import MINUTE, NOW
@@ -287,9 +289,11 @@ class TestLog:
 
 
 @asynccontextmanager
-async def streaming(api: Api, path: str, **headers: str) -> AsyncIterator[asyncio.Task[Any]]:
+async def streaming(
+    api: Api, path: str, client: httpx.AsyncClient | None = None, **headers: str
+) -> AsyncIterator[asyncio.Task[Any]]:
     """A request for events that is under way; ends with the log."""
-    request = asyncio.create_task(api.client.get(path, headers=headers))
+    request = asyncio.create_task((client or api.client).get(path, headers=headers))
     await pass_turns()
     yield request
     if not request.done():
@@ -339,6 +343,26 @@ class TestRoute:
             answer = await api.ask("GET", EVENTS, status=503)
             assert answer.json()["code"] == "too_many_readers"
             assert "retry-after" in answer.headers
+
+    async def test_one_key_cannot_take_the_places_of_all(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(eventlog, "MAX_READERS_EACH", 2)
+        async with guarded(MemoryStore()) as gate, AsyncExitStack() as stack:
+            greedy, other = await gate.of(), await gate.of()
+            reading = [
+                await stack.enter_async_context(streaming(gate.api, EVENTS, client=greedy))
+                for _ in range(2)
+            ]
+            answer = await greedy.get(EVENTS)
+            assert (answer.status_code, answer.json()["code"]) == (503, "too_many_readers")
+            assert "2 with this key" in answer.json()["detail"]
+            await stack.enter_async_context(streaming(gate.api, EVENTS, client=other))
+            # One that left makes room, and for no more than itself.
+            reading[0].cancel()
+            await asyncio.gather(reading[0], return_exceptions=True)
+            await stack.enter_async_context(streaming(gate.api, EVENTS, client=greedy))
+            assert (await greedy.get(EVENTS)).status_code == 503
 
     async def test_a_reader_that_does_not_read_is_dropped(
         self, bus: Bus, log: EventLog, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import pytest
 from tests.api.access import ADMIN, guarded
 from tests.api.harness import JOB, JOBS, make_api, serving
 from tests.support.memory_store import MemoryStore
-from tocsin.api.auth import OpenGate
+from tocsin.api.open_gate import OpenGate
 
 EVERYWHERE = {
     "x-content-type-options": "nosniff",

@@ -1,17 +1,20 @@
 """What pages show beside the lists: at a glance, day by day, on one axis; and calls tried out."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.api.access import guarded
 from tests.api.harness import EXECUTIONS, JOBS, Api, serving
 from tests.support import build
 from tests.support.build import DAY, HOUR, MINUTE, NOW, SECOND
 from tests.support.memory_store import MemoryStore
-from tocsin.domain.execution import ErrorKind
+from tocsin.domain.execution import Attempt, ErrorKind
 from tocsin.domain.instant import format_instant
 from tocsin.services import insights
+from tocsin.store.port import Claim
 
 RECENT = f"{JOBS}:recent"
 TIMELINE = "/api/v1/timeline"
@@ -262,6 +265,33 @@ class TestTrial:
             answer = await api.ask("POST", TRY, status=409, json=DEFINITION)
             assert answer.json()["code"] == "too_many_trials"
             assert api.tried == []
+
+    async def test_one_key_cannot_take_the_places_of_all(self) -> None:
+        async with guarded(MemoryStore(), attempt=build.attempt()) as gate:
+            answered = asyncio.Event()
+            call = gate.api.context.trials._call
+
+            async def hang(claim: Claim) -> Attempt | None:
+                await call(claim)
+                await answered.wait()
+                return build.attempt()
+
+            gate.api.context.trials._call = hang
+            greedy = await gate.of(role="editor")
+            trials = [asyncio.create_task(greedy.post(TRY, json=DEFINITION)) for _ in range(2)]
+            while len(gate.api.tried) < 2:
+                await asyncio.sleep(0)
+            refused = await greedy.post(TRY, json=DEFINITION)
+            assert (refused.status_code, refused.json()["code"]) == (409, "too_many_trials")
+            assert "2 with this key" in refused.json()["detail"]
+            other = await gate.of(role="editor")
+            trials.append(asyncio.create_task(other.post(TRY, json=DEFINITION)))
+            while len(gate.api.tried) < 3:
+                await asyncio.sleep(0)
+            answered.set()
+            answers = [await one for one in trials]
+            assert [one.status_code for one in answers] == [200] * 3
+            assert (await greedy.post(TRY, json=DEFINITION)).status_code == 200
 
     async def test_a_line_for_the_log_has_no_request(self) -> None:
         async with serving(MemoryStore(), attempt=build.attempt()) as api:

@@ -1,5 +1,6 @@
 """Keys: made, used, rotated, revoked, expired, guessed; none hands out more than it is."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from tests.api.access import ADMIN, Guarded, guarded
 from tests.api.harness import JOB, JOBS, KEYS
 from tests.support.build import DAY, HOUR, MINUTE, NOW, SECOND
+from tests.support.memory_store import MemoryStore
 from tocsin.api.guesses import EVERY, FREE
+from tocsin.domain.access import Action, Grant, Role
 from tocsin.domain.instant import format_instant
-from tocsin.domain.key import secret_hash
+from tocsin.domain.key import Rate, secret_hash
 from tocsin.services.sign_in import REMEMBERED
 from tocsin.store.port import Store
 
@@ -141,6 +144,144 @@ async def test_a_key_cannot_grant_more_than_it_has(api: Guarded, fields: dict[st
     assert (await client.post(KEYS, json=body)).status_code == 201
     answer = await client.post(KEYS, json={**body, **fields})
     assert answer.status_code == 403, answer.text
+
+
+LIMITS: list[dict[str, Any]] = [
+    {},
+    {"expires_in": "1h"},
+    {"expires_in": "2h"},
+    {"rate_limit": "off"},
+    {"rate_limit": "60/minute"},
+    {"rate_limit": "1/second"},
+    {"rate_limit": "200/minute"},
+    {"expires_in": "1h", "rate_limit": "60/minute"},
+]
+GRANTS: list[dict[str, Any]] = [
+    {"role": "admin", "namespace": "*"},
+    {"role": "admin", "namespace": "team"},
+    {"role": "admin", "namespace": "*", "actions": ["admin", "read"]},
+    {"role": "admin", "namespace": "team", "tags": ["a"]},
+    {"role": "viewer", "namespace": "team"},
+]
+SERVER = Rate(amount=100, seconds=60)
+
+
+def seconds_of(fields: dict[str, Any]) -> float:
+    return {"1h": 3_600.0, "2h": 7_200.0, None: float("inf")}[fields.get("expires_in")]
+
+
+def rate_of(fields: dict[str, Any]) -> Rate | None:
+    return Rate.read(fields["rate_limit"]) if "rate_limit" in fields else SERVER
+
+
+def is_more(child: dict[str, Any], maker: dict[str, Any]) -> bool:
+    """Whether a key would be more than its maker, told another way than the program does."""
+    if seconds_of(child) > seconds_of(maker):
+        return True
+    if {name: maker[name] for name in maker if name != "expires_in"} == GRANTS[0]:
+        return False  # who may do everything, and has no limit of its own, sets limits
+    own, other = rate_of(maker), rate_of(child)
+    if own is None:
+        return False
+    if other is None:
+        return True
+    # The most that a full bucket and an hour of its flow let through.
+    return other.amount > own.amount or other.amount / other.seconds > own.amount / own.seconds
+
+
+@pytest.mark.parametrize("maker_grant", GRANTS[:3], ids=str)
+@pytest.mark.parametrize("maker_limits", LIMITS, ids=str)
+async def test_no_key_makes_or_takes_over_one_that_is_more_than_itself(
+    maker_grant: dict[str, Any], maker_limits: dict[str, Any]
+) -> None:
+    """Every maker times every child: role, namespace, tags, actions, end and limit."""
+    async with guarded(MemoryStore()) as api:
+        api.api.context.keys._rate = SERVER
+        maker = await api.of(**maker_grant, **maker_limits)
+        grant = _grant(maker_grant)
+        for child_grant in GRANTS:
+            for child_limits in LIMITS:
+                child = {**child_grant, **child_limits}
+                # What is not said is as the maker's.
+                effective = {**child_grant, **maker_limits, **child_limits}
+                more = not grant.covers(_grant(child_grant)) or is_more(
+                    effective, {**maker_grant, **maker_limits}
+                )
+                answer = await maker.post(KEYS, json={"name": "child", **child})
+                told = f"{maker_grant | maker_limits} makes {child}: {answer.text}"
+                assert answer.status_code == (403 if more else 201), told
+                if not more:
+                    made = answer.json()
+                    end = seconds_of(effective)
+                    assert made["expires_at"] == (
+                        None
+                        if end == float("inf")
+                        else format_instant(api.api.clock.now + int(end * SECOND))
+                    )
+                    assert made["rate_limit"] == effective.get("rate_limit")
+                # One that is there already, made by who may: its secret is not had by rotating it.
+                there = await api.make(**child)
+                answer = await maker.post(f"{KEYS}/{there['id']}/rotate")
+                more = not grant.covers(_grant(child_grant)) or is_more(
+                    child, {**maker_grant, **maker_limits}
+                )
+                expected = {403, 404} if more else {200}
+                assert answer.status_code in expected, f"{told} rotates"
+
+
+def _grant(fields: dict[str, Any]) -> Grant:
+    tags, actions = fields.get("tags"), fields.get("actions")
+    return Grant(
+        role=Role(fields["role"]),
+        namespace=fields["namespace"],
+        tags=None if tags is None else frozenset(tags),
+        actions=None if actions is None else frozenset(Action(one) for one in actions),
+    )
+
+
+async def test_a_key_that_expires_can_still_revoke_one_that_does_not(api: Guarded) -> None:
+    """To end a key gives nobody anything, and is urgent."""
+    stolen = await api.make(role="admin", namespace="*")
+    guard = await api.of(role="admin", namespace="*", expires_in="1h")
+    assert (await guard.delete(f"{KEYS}/{stolen['id']}")).status_code == 204
+
+
+async def test_keys_that_have_ended_leave_room_for_others(
+    api: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin.services.keys.MAX_KEYS", 3)
+    monkeypatch.setattr("tocsin.services.keys.MAX_ENDED", 2)
+    for number in range(6):
+        api.api.clock.now += 1
+        made = await api.make(name=str(number))
+        await api.api.ask("DELETE", f"{KEYS}/{made['id']}", status=204)
+    await api.make(name="a", expires_in="1h")
+    await api.make(name="b")
+    refused = await api.api.ask("POST", KEYS, status=507, json={"name": "c", "role": "viewer"})
+    assert refused.json()["code"] == "capacity_exceeded"
+    api.api.clock.now += HOUR
+    await api.make(name="c")
+    names = [key["name"] for key in (await api.api.get(KEYS))["items"]]
+    assert names == ["first-admin", "5", "a", "b", "c"], "of those that ended the last two stay"
+
+
+async def test_two_admins_that_revoke_each_other_at_once_leave_one(api: Guarded) -> None:
+    for _ in range(5):
+        (first,) = [one for one in (await api.api.get(KEYS))["items"] if one["status"] == "active"]
+        other = await api.make(role="admin", namespace="*")
+        one, two = api.client(ADMIN), api.client(other["key"])
+        assert await works(one)
+        assert await works(two)
+        found = await asyncio.gather(
+            one.delete(f"{KEYS}/{other['id']}"), two.delete(f"{KEYS}/{first['id']}")
+        )
+        # Who comes second is told that nobody would be left, or has no key that works any more.
+        statuses = sorted(answer.status_code for answer in found)
+        assert statuses in ([204, 401], [204, 409]), [answer.text for answer in found]
+        active = [one for one in await api.api.store.list_keys() if one.lasting]
+        assert len(active) == 1
+        if active[0].id != first["id"]:
+            return
 
 
 async def test_a_key_that_may_do_more_cannot_be_taken_over(api: Guarded) -> None:

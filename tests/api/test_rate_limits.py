@@ -9,12 +9,16 @@ import httpx
 import pytest
 from starlette.types import Scope
 
+from tests.api.access import make_guarded
 from tests.api.harness import JOB, JOBS, make_api
 from tests.support.memory_store import MemoryStore
 from tests.support.redis import RedisServer, redis_with_tls
 from tocsin.api.app import create_api
+from tocsin.api.guesses import FREE
 from tocsin.api.rates import Rates, read_rate
-from tocsin.api.throttle import Known
+from tocsin.api.throttle import Known, by_key
+from tocsin.domain.errors import StoreUnavailable
+from tocsin.services.sign_in import REMEMBERED
 
 RATE = read_rate("5/day")
 """By the day, because windows are those of the clock: a test that meets the end of one sees two."""
@@ -134,6 +138,37 @@ async def test_a_key_may_have_a_limit_of_its_own(door: Door) -> None:
     await rates.close()
 
 
+async def test_a_store_that_is_away_is_told_as_that_and_not_as_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    gate = make_guarded(store)
+    await gate.begin()
+    own = await gate.make(rate_limit="8/hour")
+    rates = Rates()
+    app = create_api(
+        replace(gate.api.context, rates=rates, rate=RATE, identify=by_key(gate.sign_in))
+    )
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app),
+        base_url="http://x",
+        headers={"X-API-Key": own["key"]},
+    )
+    assert (await client.get(JOBS)).status_code == 200
+
+    async def away(_: str) -> None:
+        raise StoreUnavailable("no route to host")
+
+    monkeypatch.setattr(store, "find_key", away)
+    gate.watch.now += REMEMBERED + 1
+    answer = await client.get(JOBS)
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["code"] == "store_unavailable"
+    assert "retry-after" in answer.headers
+    await gate.sign_in.settle()
+    await rates.close()
+
+
 async def test_reads_have_a_limit_of_their_own(door: Door) -> None:
     await door.statuses(6)
     answer = await door.ask("GET")
@@ -179,6 +214,58 @@ async def test_nodes_with_a_redis_count_together(server: RedisServer) -> None:
     assert await Door(elsewhere).statuses(1) == [201]
     for rates in (one, other, elsewhere):
         await rates.close()
+
+
+UNKNOWN = {"X-API-Key": "tcs_zzzzzzzz_" + "z" * 43}
+
+
+async def test_who_guesses_is_slowed_down_on_all_nodes(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node by itself would let as many pass again."""
+    store = MemoryStore()
+    monkeypatch.setattr("tocsin.api.rates.FAILURES", read_rate("10/day"))
+    nodes = []
+    for prefix in ("g", "g", "h"):
+        rates = Rates(redis=server.url, prefix=prefix)
+        gate = make_guarded(store)
+        gate.guesses._others = rates
+        nodes.append((gate, rates))
+    (one, _), (two, _), (elsewhere, _) = nodes
+    await one.begin()
+    fresh = await one.make()
+    found = [
+        (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code
+        for _ in range(5)
+        for gate in (one, two)
+    ]
+    assert found == [401] * FREE
+    for gate in (one, two):
+        answer = await gate.anonymous.get(JOBS, headers=UNKNOWN)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
+        assert int(answer.headers["retry-after"]) >= 1
+        signing_in = {"json": {"key": UNKNOWN["X-API-Key"]}}
+        assert (await gate.anonymous.post("/api/v1/session", **signing_in)).status_code == 429
+    # A right guess is not told from a wrong one; who was there before goes on.
+    assert (await two.client(fresh["key"]).get(JOBS)).status_code == 429
+    assert (await one.api.client.get(JOBS)).status_code == 200
+    assert (await elsewhere.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 401
+    for gate, rates in nodes:
+        await gate.sign_in.settle()
+        await rates.close()
+
+
+async def test_guesses_are_counted_here_while_redis_is_away() -> None:
+    server = RedisServer()
+    rates = Rates(redis=server.url)
+    gate = make_guarded(MemoryStore())
+    gate.guesses._others = rates
+    await gate.begin()
+    for _ in range(FREE):
+        assert (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 401
+    assert (await gate.anonymous.get(JOBS, headers=UNKNOWN)).status_code == 429
+    await rates.close()
+    server.close()
 
 
 async def test_without_its_redis_a_node_counts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

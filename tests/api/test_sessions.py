@@ -60,7 +60,8 @@ async def test_a_browser_signs_in_and_out(api: Guarded) -> None:
 async def test_the_cookie_is_for_this_server_alone(api: Guarded) -> None:
     for scheme in ("http", "https"):
         answer = await api.anonymous.post(f"{scheme}://tocsin.test{SESSION}", json={"key": ADMIN})
-        cookie = SimpleCookie(answer.headers["set-cookie"])["tocsin_session"]
+        (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
+        assert cookie.key == ("__Host-" if scheme == "https" else "") + "tocsin_session"
         assert cookie["httponly"]
         assert cookie["samesite"] == "strict"
         assert cookie["path"] == "/"
@@ -69,6 +70,33 @@ async def test_the_cookie_is_for_this_server_alone(api: Guarded) -> None:
         assert cookie["max-age"] == "3600"
         assert answer.headers["cache-control"] == "no-store"
         assert ADMIN not in answer.text
+
+
+async def test_over_tls_a_session_that_another_site_of_the_domain_planted_is_none(
+    api: Guarded,
+) -> None:
+    """`sub.tocsin.test` can set cookies for `tocsin.test`, but none that is called `__Host-…`."""
+    answer = await api.anonymous.post(f"https://tocsin.test{SESSION}", json={"key": ADMIN})
+    (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
+    planted = f"tocsin_session={cookie.value}"
+    for scheme, sent, status in (
+        ("https", f"__Host-{planted}", 200),
+        ("https", planted, 401),
+        ("https", f"{planted}; __Host-tocsin_session=other", 401),
+        ("https", f"__Host-{planted}; tocsin_session=other", 200),
+        ("http", f"__Host-{planted}", 401),
+    ):
+        client = api.client(Cookie=sent)
+        found = await client.get(f"{scheme}://tocsin.test{SESSION}")
+        assert found.status_code == status, (scheme, sent)
+    csrf = {"Tocsin-CSRF": answer.json()["csrf_token"]}
+    out = await api.client(Cookie=f"__Host-{planted}", **csrf).delete(
+        f"https://tocsin.test{SESSION}"
+    )
+    assert out.status_code == 204
+    (gone,) = SimpleCookie(out.headers["set-cookie"]).values()
+    assert (gone.key, gone["max-age"]) == ("__Host-tocsin_session", "0")
+    assert gone["secure"]
 
 
 async def test_a_wrong_key_signs_nobody_in(api: Guarded) -> None:

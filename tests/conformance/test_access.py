@@ -38,7 +38,7 @@ from tocsin.domain.execution import Reason, State
 from tocsin.domain.job import JobStatus
 from tocsin.domain.key import KeyOrigin
 from tocsin.services.ids import Uuid7
-from tocsin.store.access import AuditQuery
+from tocsin.store.access import AuditQuery, KeyCount
 from tocsin.store.port import ExecutionQuery, JobQuery, NewJobs, Store
 
 
@@ -113,6 +113,71 @@ async def test_a_revoked_key_stays_revoked(store: Store) -> None:
     found = await store.get_key(key.id)
     assert found is not None
     assert found.revoked_at == NOW
+
+
+ADMIN = Grant(role=Role.ADMIN, namespace="*")
+
+
+async def test_of_the_last_two_admins_one_is_left_whoever_revokes_whom_at_once(
+    store: Store,
+) -> None:
+    """Each sees the other one a moment before: only the transaction knows."""
+    for turn in range(10):
+        keys = [build_key(f"{turn}-{n}", grant=ADMIN, created_at=NOW + turn) for n in range(2)]
+        for key in keys:
+            await store.add_key(key)
+        done = await asyncio.gather(
+            *(
+                store.replace_key(replace(key, revoked_at=NOW), if_hash=key.hash, if_another=True)
+                for key in keys
+            )
+        )
+        assert sorted(done) == [False, True]
+        (left,) = [key for key in await store.list_keys() if key.revoked_at is None]
+        assert await store.replace_key(replace(left, revoked_at=NOW), if_hash=left.hash)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"grant": Grant(role=Role.ADMIN, namespace="team")},
+        {"grant": Grant(role=Role.EDITOR, namespace="*")},
+        {"grant": replace(ADMIN, tags=frozenset({"a"}))},
+        {"grant": replace(ADMIN, actions=frozenset({Action.ADMIN}))},
+        {"grant": ADMIN, "expires_at": NOW + HOUR},
+        {"grant": ADMIN, "revoked_at": NOW},
+    ],
+)
+async def test_only_who_may_do_everything_for_ever_is_another_admin(
+    store: Store, other: dict[str, Any]
+) -> None:
+    last = build_key("last", grant=ADMIN)
+    await store.add_key(last)
+    await store.add_key(build_key("other", **other))
+    gone = replace(last, revoked_at=NOW)
+    entry = build_audit("key.revoke")
+    assert not await store.replace_key(gone, if_hash=last.hash, if_another=True, audit=[entry])
+    assert await actions(store) == []
+    await store.add_key(build_key("heir", grant=ADMIN))
+    assert await store.replace_key(gone, if_hash=last.hash, if_another=True, audit=[entry])
+
+
+async def test_keys_that_work_are_counted_apart_from_those_that_have_ended(store: Store) -> None:
+    await store.add_key(build_key("works"))
+    await store.add_key(build_key("works on", expires_at=NOW + 1))
+    await store.add_key(build_key("expired", expires_at=NOW))
+    await store.add_key(build_key("revoked", revoked_at=NOW - 1, expires_at=NOW - 1))
+    assert await store.count_keys(NOW) == KeyCount(working=2, ended=2)
+
+
+async def test_of_the_keys_that_have_ended_the_last_ones_stay(store: Store) -> None:
+    for n in range(6):
+        ended = {"revoked_at": NOW} if n % 2 else {"expires_at": NOW}
+        await store.add_key(build_key(str(n), created_at=NOW - 10 + n, **ended))
+    await store.add_key(build_key("works", created_at=NOW - 20))
+    assert await store.delete_ended_keys(NOW, keep=6) == 0
+    assert await store.delete_ended_keys(NOW, keep=2) == 4
+    assert [key.name for key in await store.list_keys()] == ["works", "4", "5"]
 
 
 async def test_keys_are_listed_by_namespace_in_the_order_of_their_creation(store: Store) -> None:
@@ -191,6 +256,21 @@ async def test_a_new_session_takes_those_that_have_expired_away(store: Store) ->
 
 
 # --- the audit log ------------------------------------------------------------------------------
+
+
+async def test_the_oldest_entries_are_deleted_and_that_is_told_where_there_were_any(
+    store: Store,
+) -> None:
+    ids = [Uuid7(lambda n=n: NOW + n)() for n in range(5)]  # type: ignore[misc]
+    for n, one in enumerate(ids):
+        await store.add_audit([build_audit("job.create", id=one, at=NOW + n)])
+    told = build_audit("audit.expire", at=NOW + 9, before={"until": "then"})
+    assert await store.delete_audit(before=NOW, limit=10, entry=told) == 0
+    assert len(await actions(store)) == 5
+    assert await store.delete_audit(before=NOW + 4, limit=3, entry=told) == 3
+    found = {one.id: one for one in await audited(store)}
+    assert set(found) == {*ids[3:], told.id}
+    assert found[told.id] == replace(told, before={"until": "then", "count": 3})
 
 
 async def test_an_entry_comes_back_as_it_was_stored(store: Store) -> None:

@@ -185,6 +185,20 @@ def test_signed_calls_are_verified_by_the_official_library(
     assert seen.headers["webhook-signature"].count("v1,") == 1
 
 
+def test_a_trial_in_a_namespace_that_has_nothing_yet_is_signed_too(
+    node: NodeFactory, target: Listener
+) -> None:
+    tocsin = node(env=ENV).start()
+    tried = tocsin.client.post(
+        "/api/v1/jobs:try?namespace=fresh",
+        json={**job("tried", ""), "target": {"url": target.url(), "body": {"a": 1}}},
+    )
+    assert tried.json()["attempt"]["http_status"] == 200, tried.text
+    key = cli(tocsin, "signing", "show", "--namespace", "fresh").split()[0]
+    (seen,) = target.seen
+    assert Webhook(key).verify(seen.body, seen.headers) == {"a": 1}
+
+
 def test_a_deleted_secret_fails_the_call_with_the_reason(
     node: NodeFactory, target: Listener
 ) -> None:

@@ -138,6 +138,7 @@ class SimNode(Process):
                 bus=self.bus,
                 meter=NoMeter(),
                 new_id=self._new_id,
+                new_entry_id=lambda: "none is as old as that",
                 options=self.options,
             )
 

@@ -45,13 +45,13 @@ from tocsin.domain.errors import (
 from tocsin.domain.execution import Attempt, Execution, Reason, State, TriggerKind, closed
 from tocsin.domain.instant import DAY, MINUTE, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus, Json, Overlap
-from tocsin.domain.key import ApiKey, KeyOrigin, Session
+from tocsin.domain.key import ApiKey, KeyOrigin, KeyStatus, Session
 from tocsin.domain.planning import Live, Timer, Window
 from tocsin.domain.schedule import At, Cron
 from tocsin.domain.secrets import secrets_of
 from tocsin.domain.settle import void, waiting
 from tocsin.domain.tally import Tally, minute_of
-from tocsin.store.access import AuditQuery
+from tocsin.store.access import AuditQuery, KeyCount
 from tocsin.store.port import (
     Admitter,
     Claim,
@@ -722,10 +722,31 @@ class MemoryStore:
             found = [one for one in state.keys.values() if namespace in {None, one.grant.namespace}]
             return sorted(found, key=lambda one: (one.created_at, one.id))
 
+    async def count_keys(self, now: Millis) -> KeyCount:
+        async with self._transaction("count_keys") as state:
+            ended = sum(one.status(now) is not KeyStatus.ACTIVE for one in state.keys.values())
+            return KeyCount(working=len(state.keys) - ended, ended=ended)
+
+    async def delete_ended_keys(self, now: Millis, *, keep: int) -> int:
+        async with self._transaction("delete_ended_keys") as state:
+            ended = [one for one in state.keys.values() if one.status(now) is not KeyStatus.ACTIVE]
+            ended.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+            for one in ended[keep:]:
+                state.drop(state.keys, one.id)
+            return len(ended[keep:])
+
     async def replace_key(
-        self, key: ApiKey, *, if_hash: str, audit: Sequence[AuditEntry] = ()
+        self,
+        key: ApiKey,
+        *,
+        if_hash: str,
+        if_another: bool = False,
+        audit: Sequence[AuditEntry] = (),
     ) -> bool:
         async with self._transaction("replace_key") as state:
+            others = [one for one in state.keys.values() if one.lasting and one.id != key.id]
+            if if_another and not others:
+                return False
             old = state.keys.get(key.id)
             if old is None or old.hash != if_hash or old.revoked_at is not None:
                 return False
@@ -763,6 +784,15 @@ class MemoryStore:
     async def add_audit(self, audit: Sequence[AuditEntry]) -> None:
         async with self._transaction("add_audit") as state:
             state.note(audit)
+
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        async with self._transaction("delete_audit") as state:
+            old = sorted(one.id for one in state.audit.values() if one.at < before)[:limit]
+            for one in old:
+                state.drop(state.audit, one)
+            if old:
+                state.note([entry.counting(len(old))])
+            return len(old)
 
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         async with self._transaction("list_audit") as state:

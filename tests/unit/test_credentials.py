@@ -96,6 +96,10 @@ async def test_basic_and_bearer() -> None:
         json.dumps(VALUE).replace("&", r"\u0026"),
         html.escape(VALUE).replace("&quot;", "&#34;"),
         base64.urlsafe_b64encode(VALUE.encode()).decode(),
+        quote(VALUE, safe="/ "),
+        quote(quote(VALUE, safe=""), safe=""),
+        "".join(f"%{byte:02X}" for byte in VALUE.encode()),
+        "p%26s%73+%22w%C3%B6rd%22%2f1",
         VALUE.encode().decode("latin-1"),
         json.dumps(VALUE.encode().decode("latin-1")),
         VALUE.encode("latin-1").decode("utf-8", "replace"),
@@ -110,6 +114,11 @@ def test_a_value_is_masked_however_it_is_spelled(form: str) -> None:
     assert masked.count("[secret]") == 2
     assert masked.startswith("before ")
     assert not {"p", "ss", "w", "rd"} & set(re.findall("[a-z]+", masked.lower()))
+
+
+def test_a_long_value_is_masked_in_its_usual_spellings() -> None:
+    value = "aB3/" * 4_000
+    assert Mask([value])(f"{value} {quote(value, safe='')}") == "[secret] [secret]"
 
 
 def test_a_value_that_was_read_as_latin_1_is_masked_in_an_excerpt() -> None:

@@ -22,6 +22,7 @@ from tocsin.domain.execution import Reason, State, closed
 from tocsin.domain.job import JobStatus
 from tocsin.engine.engine import Engine, EngineOptions
 from tocsin.engine.meter import NoMeter
+from tocsin.services.ids import Uuid7
 from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged
 
 
@@ -43,6 +44,7 @@ class Whole:
             bus=self.bus,
             meter=NoMeter(),
             new_id=lambda: f"inc-{next(numbers)}",
+            new_entry_id=Uuid7(self.clock.now),
             options=EngineOptions(node_name="node-a", **options),
         )
 

@@ -1,6 +1,7 @@
 """What the audit log shows of definitions."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -45,6 +46,8 @@ def test_what_is_no_secret_stays(value: Any) -> None:
         {"url": "https://a.test/x?page=2", "body": {"customer": 5, "monkey": "x"}},
         {"url": "https://a.test/x?api_key=hidden"},
         {"url": "https://a.test/x?SIG=hidden&key=hidden&pwd=hidden"},
+        {"url": "https://a.test/x/hidden1a2b3c4d5e6f7"},
+        {"url": "https://a.test/x?%61uth=hidden"},
         {"url": "https://a.test/", "headers": {"Authorization": "hidden"}},
         {"url": "https://a.test/", "headers": {"X-Team": "ops"}},
         {"url": "https://a.test/", "body": {"deep": [{"Key": "hidden", "Sig": "hidden"}]}},
@@ -78,6 +81,43 @@ def test_parameters_of_urls() -> None:
     url = "https://a.test/x?page=2&api_key=hidden&token=&sig=a%3Db"
     shown = masked_definition({"target": {"url": url}})["target"]["url"]
     assert shown == f"https://a.test/x?page=2&api_key={MASK}&token=&sig={MASK}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.test/services/<T024BE7LH>/<B02F4A1K9>/<a8Xk2LmQ0pR7sT4uV9wY1zB3>",
+        "https://api.test/<bot110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw>/send",
+        "https://ping.test/<0f1c9b8e-7d2a-4c3b-9e1f-5a6b7c8d9e0f>",
+        "https://a.test/h/<9f86d081884c7d659a2feaa0c55ad015>",
+        "https://a.test/x?k=<a8Xk2LmQ0pR7sT4uV9wY1zB3>&page=2",
+        "https://a.test?<a8Xk2LmQ0pR7sT4uV9wY1zB3>",
+        "https://a.test/x?%74oken=<hidden>;pwd=<hidden>",
+        "https://a.test/x#<a8Xk2LmQ0pR7sT4uV9wY1zB3>",
+    ],
+)
+def test_what_looks_random_in_a_url_is_masked(url: str) -> None:
+    written = url.replace("<", "").replace(">", "")
+    shown = masked_definition({"target": {"url": written}})["target"]["url"]
+    assert shown == re.sub("<.*?>", MASK, url)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "api/v2/jobs:batch",
+        "reports/nightly-report-2026-11-01/run",
+        "teams/platform-eu-west-1/hooks/deploy-finished",
+        "x?since=2026-11-01T00:00:00Z&limit=100",
+        "x/{{ execution_id }}?at={{ fire_time }}&k={{ secret.HOOK2KEY9 }}",
+        "2026/11/27/index.html",
+        "customers/1234567890/export.csv",
+        "SendTheReportToEverybody",
+    ],
+)
+def test_what_people_name_things_stays(path: str) -> None:
+    url = f"https://a8x2b9c4d.internal.test:8443/{path}"
+    assert masked_definition({"target": {"url": url}})["target"]["url"] == url
 
 
 def test_only_what_differs_is_shown() -> None:

@@ -23,6 +23,9 @@ from tocsin.services.sign_in import Opened, SignIn, actor_of, csrf_token
 log = structlog.stdlib.get_logger("tocsin.api")
 
 COOKIE = "tocsin_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""Its name over TLS: browsers take one called so from this very host only, and only over TLS, so
+that no other site of the domain can plant a session of its own."""
 CSRF_HEADER = "tocsin-csrf"
 
 MAX_ADDRESS = 64
@@ -32,8 +35,6 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _CALLER = "tocsin.caller"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tocsin"'}
-_FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +42,16 @@ class Caller:
     """Whoever makes a request, and what it is about."""
 
     scope: Scope
-    key: ApiKey | None = None
-    """``None`` where authentication is off."""
     session: Session | None = None
     csrf: str | None = None
     """What changes made with this session must send along."""
     named_namespace: bool = False
     """Whether the request says which namespace it is about."""
+
+    @property
+    def key(self) -> ApiKey | None:
+        """Theirs; ``None`` where authentication is off."""
+        return self.scope.key
 
     @property
     def grant(self) -> Grant:
@@ -148,10 +152,10 @@ class KeyGate:
     async def open(self, request: Request, secret: str) -> tuple[Caller, Opened | None]:
         """Begin a session."""
         check_same_origin(request)
-        self._let_try(request, secret)
+        await self._let_try(request, secret)
         opened = await self._sign_in.open(secret, address_of(request))
         if opened is None:
-            raise self._failed(request)
+            raise await self._failed(request)
         key, csrf = opened.key, csrf_token(opened.token)
         caller = _caller(
             request,
@@ -169,10 +173,13 @@ class KeyGate:
         if caller.key is not None and caller.session is not None:
             await self._sign_in.close(caller.key, caller.session, address_of(request))
 
-    def _let_try(self, request: Request, secret: str) -> None:
+    async def _let_try(self, request: Request, secret: str) -> None:
         """Raise ``Refused`` (429) where this address has to wait before it tries another key."""
-        wait = self._guesses.wait(address_of(request))
-        if wait and not self._sign_in.knows(secret):
+        address = address_of(request)
+        if not self._guesses.suspects(address) or self._sign_in.knows(secret):
+            return
+        wait = await self._guesses.wait(address)
+        if wait:
             raise Refused(
                 429,
                 "too_many_failures",
@@ -180,10 +187,10 @@ class KeyGate:
                 headers={"Retry-After": str(wait)},
             )
 
-    def _failed(self, request: Request) -> Refused:
+    async def _failed(self, request: Request) -> Refused:
         """The answer to a key that does not work, which is counted."""
         address = address_of(request)
-        self._guesses.failed(address)
+        await self._guesses.failed(address)
         log.warning("auth.refused", address=address, path=request.url.path[:200])
         return unauthorized("this key does not work: it is wrong, has expired, or was revoked")
 
@@ -193,13 +200,13 @@ class KeyGate:
         secret = _read_secret(sent)
         if secret is not None:
             if len(secret) > MAX_SECRET:
-                raise self._failed(request)
-            self._let_try(request, secret)
+                raise await self._failed(request)
+            await self._let_try(request, secret)
             key = await self._sign_in.by_secret(secret)
             if key is None:
-                raise self._failed(request)
+                raise await self._failed(request)
             return key, None, None
-        token = _read_cookie(sent.cookie)
+        token = _read_cookie(request, sent)
         if token is None:
             raise unauthorized(
                 "this needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`, "
@@ -223,45 +230,6 @@ class KeyGate:
         return key, session, csrf
 
 
-class OpenGate:
-    """Lets everybody in who talks to a loopback address: authentication is off.
-
-    A page that a browser of this machine shows may send requests here too. So changes must come
-    from a page of ours or from no page, and requests must name a loopback host, or a name that
-    leads here by a trick of DNS (rebinding) would make any page ours.
-    """
-
-    auth = "off"
-
-    async def admit(self, request: Request, need: Need) -> Caller:
-        """Everybody."""
-        if not _is_local(request):
-            raise Refused(
-                403,
-                "forbidden",
-                "authentication is off, so only requests to a loopback address such as "
-                "http://127.0.0.1 or http://localhost are answered, and none that a proxy hands on",
-            )
-        if request.method not in SAFE:
-            check_same_origin(request)
-        caller = anybody(request)
-        check_need(caller, need)
-        return caller
-
-    async def peek(self, request: Request) -> Caller | None:
-        """Everybody who may be admitted."""
-        if not _is_local(request):
-            return None
-        return anybody(request)
-
-    async def open(self, request: Request, secret: str) -> tuple[Caller, None]:  # noqa: ARG002
-        """Nothing: there are no sessions."""
-        return await self.admit(request, Need()), None
-
-    async def close(self, request: Request, caller: Caller) -> None:
-        """Nothing, likewise."""
-
-
 def anybody(request: Request) -> Caller:
     """Whoever calls, where authentication is off."""
     return _caller(request, _sent(request), UNLIMITED, ANONYMOUS)
@@ -282,6 +250,11 @@ def check_need(caller: Caller, need: Need) -> None:
         raise Forbidden("this is about all namespaces, and the key is limited to one")
 
 
+def cookie_name(request: Request) -> str:
+    """What the cookie of a session is called in answers to a request, and looked for in it."""
+    return SECURE_COOKIE if request.scope["scheme"] == "https" else COOKIE
+
+
 def read_secret(request: Request) -> str | None:
     """The key that a request carries in a header; raises ``Refused`` where it carries two."""
     return _read_secret(_sent(request))
@@ -291,7 +264,7 @@ def read_credential(request: Request) -> str | None:
     """What a request is judged by: its key, else the token of its session; as ``read_secret``."""
     sent = _sent(request)
     secret = _read_secret(sent)
-    return _read_cookie(sent.cookie) if secret is None else secret
+    return _read_cookie(request, sent) if secret is None else secret
 
 
 def _read_secret(sent: _Sent) -> str | None:
@@ -355,8 +328,9 @@ def _caller(
     else:
         namespace = named
     return Caller(
-        scope=Scope(namespace=namespace, grant=grant, actor=actor, address=address_of(request)),
-        key=key,
+        scope=Scope(
+            namespace=namespace, grant=grant, actor=actor, address=address_of(request), key=key
+        ),
         session=session,
         csrf=csrf,
         named_namespace=named is not None,
@@ -382,25 +356,13 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         return []  # refused by the route for having too many
 
 
-def _read_cookie(header: str | None) -> str | None:
-    if header is None or COOKIE not in header:
+def _read_cookie(request: Request, sent: _Sent) -> str | None:
+    if sent.cookie is None or COOKIE not in sent.cookie:
         return None
     jar: SimpleCookie = SimpleCookie()
     try:
-        jar.load(header)
+        jar.load(sent.cookie)
     except CookieError:
         return None
-    found = jar.get(COOKIE)
+    found = jar.get(cookie_name(request))
     return None if found is None or len(found.value) > MAX_SECRET else found.value
-
-
-def _is_local(request: Request) -> bool:
-    """Whether a request names this machine, whatever its port, and comes straight from it.
-
-    A proxy in front may listen for all the world, and make the host whatever it likes.
-    """
-    if not _FORWARDED.isdisjoint(name for name, _ in request.scope["headers"]):
-        return False
-    host = request.headers.get("host", "").lower()
-    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return host in _LOOPBACK_NAMES or host.endswith(".localhost")

@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeAlias, assert_never
@@ -24,6 +25,7 @@ import orjson
 
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import format_instant
+from tocsin.services.places import Places
 from tocsin.store.bus import (
     Bus,
     CallsStarted,
@@ -44,6 +46,8 @@ SLICE = 500
 """Events in one write at most."""
 
 MAX_READERS = 256
+MAX_READERS_EACH = 64
+"""Of these, with one key."""
 
 MAX_ERROR = 500
 """Characters of an error that an event shows."""
@@ -80,6 +84,8 @@ class Wanted:
     """``None``: all."""
     visible: Visible | None = None
     """Which of some jobs the reader may know of, by their ids; ``None``: all of them."""
+    reader: str | None = None
+    """The id of the key that is read with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,7 @@ class EventLog:
         self._batches: deque[_Batch] = deque()
         self._next = 1
         self._wakers: set[asyncio.Event] = set()
+        self._places = Places(whole=MAX_READERS, each=MAX_READERS_EACH)
         self._closed = False
         self._stop = bus.listen(self._hear)
         self.on_reader: Callable[[], None] = lambda: None
@@ -153,10 +160,9 @@ class EventLog:
         """How many are reading."""
         return len(self._wakers)
 
-    @property
-    def full(self) -> bool:
-        """Whether ``MAX_READERS`` are reading, so that another one has to be turned away."""
-        return len(self._wakers) >= MAX_READERS
+    def refusal(self, reader: str | None) -> str | None:
+        """How many are reading, and with which keys, where another one has to be turned away."""
+        return self._places.refusal(reader)
 
     @property
     def last_id(self) -> str:
@@ -227,11 +233,8 @@ class EventLog:
         ``reset``; then one goes on from the present, and the slow one's stream ends. Readers are
         also told so where news of other nodes was lost on the way here.
         """
-        waker = asyncio.Event()
         known: dict[str, bool] = {}
-        self._wakers.add(waker)
-        self.on_reader()
-        try:
+        with self._reading(wanted.reader) as waker:
             position = self._position(last_event_id)
             yield b"retry: 2000\n\n"
             if position is None:
@@ -255,8 +258,17 @@ class EventLog:
                     yield b": heartbeat\n\n"
                 else:
                     await asyncio.sleep(GATHER)
-        finally:
-            self._wakers.discard(waker)
+
+    @contextmanager
+    def _reading(self, reader: str | None) -> Iterator[asyncio.Event]:
+        waker = asyncio.Event()
+        with self._places.take(reader):
+            self._wakers.add(waker)
+            try:
+                self.on_reader()
+                yield waker
+            finally:
+                self._wakers.discard(waker)
 
     async def _look(
         self, position: int, end: int, wanted: Wanted, visible: Visible, known: dict[str, bool]

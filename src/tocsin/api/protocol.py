@@ -1,48 +1,196 @@
-"""HTTP/1.1 as uvicorn speaks it, with a bound on what comes before the body.
+"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client without a key can make it hold.
 
-Neither uvicorn nor its parser has one, and whoever can connect could fill the memory without a key.
+Neither uvicorn nor its parser has them. Whoever can connect could fill the memory with a head that
+does not end, or keep connections for as long as they like: by sending a byte now and then, or by
+not reading what they asked for.
 """
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from http import HTTPStatus
+from typing import Final
 
-MAX_HEAD = 65_536
-"""Bytes of the first line and the headers of a request, counted by what is read at once."""
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-_REFUSAL = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/problem+json\r\n"
-    b"content-length: %d\r\n"
-    b"connection: close\r\n\r\n%b"
-)
-_PROBLEM = (
-    b'{"type":"urn:tocsin:problem:headers_too_large","title":"The headers are too large",'
-    b'"status":431,"detail":"the headers are larger than %d bytes","code":"headers_too_large",'
-    b'"errors":[]}' % MAX_HEAD
-)
+MAX_HEAD: Final = 65_536
+"""Bytes of the first line and the headers of a request, counted by what is read at once; and bytes
+that may come between two pieces of a body: the ends of chunks, and trailers."""
+
+HEAD_SECONDS: float = 10.0
+"""How long a head may take, on a new connection from its start."""
+
+BODY_SECONDS: float = 30.0
+"""How long a request with a body may take to come in, and a second more for each ``BODY_RATE``
+bytes of it."""
+
+BODY_RATE: int = 16_384
+
+READ_SECONDS: float = 30.0
+"""How long a client may take to read ``READ_BYTES`` of an answer that waits for it."""
+
+READ_BYTES: int = 16_384
+
+LINGER_SECONDS: float = 5.0
+"""How long a connection that is to be closed waits for its client to read the rest."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Hangs up on who sends headers without end."""
+    """Hangs up on who sends without end, or takes too long to send or to read."""
 
     _head: int | None = None
     """Bytes of the head that is being read; ``None`` while none is."""
+    _body: int | None = None
+    """Bytes that came since the head, while a body is being read."""
+    _aside: int = 0
+    """Of these, the last ones that were no part of the body."""
+    _since: float = 0.0
+    """When what is being read began."""
+    _coming: asyncio.TimerHandle | None = None
+    _going: asyncio.TimerHandle | None = None
+    _unread: int = 0
+    """Bytes of answers that waited when they were last looked at."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._coming = self.loop.call_later(HEAD_SECONDS, self._look_at_sender)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """They are gone."""
+        for timer in (self._coming, self._going):
+            if timer is not None:
+                timer.cancel()
+        self._coming = self._going = None
+        super().connection_lost(exc)
+
+    # --- what comes in
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._head = 0
+        self._body = None
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. The parser takes trailers for headers too, and they are none.
+
+        Who asks, and from where, is decided without what comes behind the body.
+        """
+        if self._head is not None:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its head has ended."""
         self._head = None
+        self._body = self._aside = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._aside = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request has ended."""
+        self._body = None
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
+        self._aside += len(data)
         super().data_received(data)
-        if self._head is None:
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self._refuse(431, "headers_too_large", f"more than {MAX_HEAD:,} bytes of headers")
+        elif self._body is not None:
+            self._body += len(data)
+            if self._aside > MAX_HEAD:
+                self._refuse(400, "invalid_http", f"{MAX_HEAD:,} bytes that are no body")
+        else:
+            # A whole request, as nearly always.
+            if self._coming is not None:
+                self._coming.cancel()
+                self._coming = None
             return
-        self._head += len(data)
-        if self._head > MAX_HEAD and not self.transport.is_closing():
-            self.transport.write(_REFUSAL % (len(_PROBLEM), _PROBLEM))
+        if self._coming is None and not self.transport.is_closing():
+            self._since = self.loop.time()
+            self._coming = self.loop.call_later(self._patience(), self._look_at_sender)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP."""
+        self._refuse(400, "invalid_http", msg.lower().rstrip("."))
+
+    def _patience(self) -> float:
+        """Seconds that what is being read may take, by what came of it."""
+        return HEAD_SECONDS if self._body is None else BODY_SECONDS + self._body / BODY_RATE
+
+    def _look_at_sender(self) -> None:
+        self._coming = None
+        left = self._since + self._patience() - self.loop.time()
+        if left <= 0 and self.flow.read_paused:
+            left = 1.0  # it is this side that does not read
+        if left > 0:
+            self._coming = self.loop.call_later(left, self._look_at_sender)
+        elif self._head is None and self._body is None:
+            self._close()  # nothing was asked
+        else:
+            what = "headers" if self._body is None else "body"
+            self._refuse(408, "too_slow", f"the {what} of the request took too long")
+
+    # --- what goes out
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._going = self.loop.call_later(READ_SECONDS, self._look_at_reader)
+
+    def resume_writing(self) -> None:
+        """It has read nearly all."""
+        if self._going is not None:
+            self._going.cancel()
+            self._going = None
+        super().resume_writing()
+
+    def _look_at_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self._unread - unread < READ_BYTES:
+            self.transport.abort()
+            return
+        self._unread = unread
+        self._going = self.loop.call_later(READ_SECONDS, self._look_at_reader)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing was asked for a while."""
+        self._close()
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None:
+            is_own = True
+        elif self._body is None:
+            is_own = cycle.response_complete
+        else:
+            is_own = not cycle.response_started and not self.pipeline
+        # Never in the midst of an answer, nor in the place of that to an earlier request.
+        if is_own:
+            title = HTTPStatus(status).phrase
+            body = (
+                f'{{"type":"urn:tocsin:problem:{code}","title":"{title}","status":{status},'
+                f'"detail":"{detail}","code":"{code}","errors":[]}}'
+            ).encode()
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\n"
+                b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (status, title.encode(), len(body), body)
+            )
+        self._close()
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
             self.transport.close()
+            # To close means to wait until all is sent, and who does not read makes that for ever.
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -3,15 +3,19 @@
 import asyncio
 import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, RateLimitItemPerMinute, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import ConnectionPool
 
 log = structlog.stdlib.get_logger("tocsin.api")
+
+T = TypeVar("T")
 
 OFF = "off"
 
@@ -23,6 +27,9 @@ REDIS_PAUSE = 5.0
 
 READS = 20
 """How many times as often somebody may read as write."""
+
+FAILURES = RateLimitItemPerMinute(10)
+"""Keys that do not work, by address: as many as ``guesses`` lets pass in one process."""
 
 PARTS = 64
 """Into how many storages those who ask are spread."""
@@ -89,28 +96,58 @@ class Rates:
             )
             self._shared = SlidingWindowCounterRateLimiter(storage)
 
+    @property
+    def shared(self) -> bool:
+        """Whether there is a Redis, be it away or not."""
+        return self._shared is not None
+
     async def hit(self, rate: RateLimitItem, who: str, *, shared: bool = True) -> Verdict:
         """Count a request; ``shared`` ones over all nodes."""
-        if shared and self._shared is not None and time.monotonic() >= self._alone_until:
-            try:
-                async with asyncio.timeout(REDIS_TIMEOUT):
-                    verdict = await _hit(self._shared, rate, who)
-            except Exception as error:  # noqa: BLE001  # whatever it is, Redis is of no use now
-                self._alone_until = time.monotonic() + REDIS_PAUSE
-                if not self._lost:
-                    log.warning(
-                        "redis.lost",
-                        what="rate limits",
-                        error=str(error) or type(error).__name__,
-                        remedy="each process counts by itself until Redis answers again",
-                    )
-                self._lost = True
-            else:
-                if self._lost:
-                    log.info("redis.back", what="rate limits")
-                self._lost = False
+        if shared:
+            verdict = await self._ask(lambda limiter: _hit(limiter, rate, who))
+            if verdict is not None:
                 return verdict
         return await _hit(self._local[hash(who) % PARTS], rate, who)
+
+    async def failed(self, address: str) -> None:
+        """Count a key that does not work over all nodes; nothing without a Redis."""
+        await self._ask(lambda limiter: limiter.hit(FAILURES, f"f:{address}"))
+
+    async def wait(self, address: str) -> int:
+        """Seconds until an address has room for another failure on some node; 0: now."""
+
+        async def look(limiter: SlidingWindowCounterRateLimiter) -> int:
+            if await limiter.test(FAILURES, f"f:{address}"):
+                return 0
+            stats = await limiter.get_window_stats(FAILURES, f"f:{address}")
+            return max(1, math.ceil(stats.reset_time - time.time()))
+
+        return await self._ask(look) or 0
+
+    async def _ask(
+        self, what: Callable[[SlidingWindowCounterRateLimiter], Awaitable[T]]
+    ) -> T | None:
+        """What Redis says; ``None`` where there is none, or it is away."""
+        if self._shared is None or time.monotonic() < self._alone_until:
+            return None
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT):
+                found = await what(self._shared)
+        except Exception as error:  # noqa: BLE001  # whatever it is, Redis is of no use now
+            self._alone_until = time.monotonic() + REDIS_PAUSE
+            if not self._lost:
+                log.warning(
+                    "redis.lost",
+                    what="rate limits",
+                    error=str(error) or type(error).__name__,
+                    remedy="each process counts by itself until Redis answers again",
+                )
+            self._lost = True
+            return None
+        if self._lost:
+            log.info("redis.back", what="rate limits")
+        self._lost = False
+        return found
 
     async def close(self) -> None:
         """Let go of the connections to Redis."""

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tocsin.api.auth import read_credential, read_secret
 from tocsin.api.problems import Refused, problem
 from tocsin.api.rates import ADDRESS, READS, Rates, Verdict, read_rate, times
+from tocsin.domain.errors import StoreError
 from tocsin.services.sign_in import SignIn
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -50,7 +51,10 @@ def by_key(sign_in: SignIn) -> Identify:
         # Others are looked up behind the limit.
         if secret is None or not sign_in.knows(secret):
             return None
-        key = await sign_in.by_secret(secret)
+        try:
+            key = await sign_in.by_secret(secret)
+        except StoreError:
+            return None  # the gate answers that, behind the limit of all
         if key is None or key.rate_limit is None:
             return None
         return Known(id=key.id, rate=_rate_of(key.rate_limit))

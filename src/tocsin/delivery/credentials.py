@@ -4,7 +4,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 from urllib.parse import quote, quote_plus
 
@@ -20,6 +20,10 @@ _BODY = "target.body"
 _SHORTEST = 4
 """Characters of a value that was cut off, at least, to be masked."""
 
+
+_IN_URLS = 512
+"""Characters of a value that is looked for in every spelling that a URL can have it in: such a
+pattern takes long to make, and what is longer is seldom in one."""
 
 _FOR_PAGES = {ord(one): f"\\u{ord(one):04x}" for one in "<>&'"}
 _NOT_SHOWN = dict.fromkeys(range(0x80, 0xA0), "\ufffd")
@@ -82,10 +86,12 @@ class Credentials:
 class Mask:
     """Hides values in text, as they are and in the spellings that answers echo them in."""
 
-    def __init__(self, values: Iterable[str]) -> None:
+    def __init__(self, values: Collection[str]) -> None:
         forms = {form for value in values for form in _forms(value) if form}
         self._forms = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._forms)), re.IGNORECASE)
+        spelled = [_percent_encoded(value) for value in values if 0 < len(value) <= _IN_URLS]
+        patterns = [*map(re.escape, self._forms), *spelled]
+        self._pattern = re.compile("|".join(patterns), re.IGNORECASE)
 
     def __call__(self, text: str, *, truncated: bool = False) -> str:
         """The text without them; of a ``truncated`` one the end may be the start of a value."""
@@ -109,6 +115,19 @@ def _authorization(auth: TargetAuth, values: Mapping[str, str]) -> str:
         case BearerAuth():
             return "Bearer " + Template.parse(auth.token).render(values)
     assert_never(auth)
+
+
+def _percent_encoded(value: str) -> str:
+    """A pattern of all spellings in URLs: whoever writes one decides which characters to encode.
+
+    Some encode what is encoded already.
+    """
+    return "".join(
+        (rf"(?:{re.escape(chr(byte))}|" if byte < 0x80 else "(?:")
+        + (r"\+|" if byte == 0x20 else "")
+        + rf"%(?:25)*{byte:02x})"
+        for byte in value.encode()
+    )
 
 
 def _forms(value: str) -> set[str]:

@@ -1,6 +1,6 @@
 """The audit log: who did what to what, when, from where, before and after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
@@ -31,7 +31,8 @@ class Subject:
     """What it was done to."""
 
     type: str
-    """``job``, ``jobs`` (a batch), ``execution``, ``key`` or ``session``."""
+    """``job``, ``jobs`` (a batch), ``execution``, ``key``, ``session``, ``secret``, ``signing`` or
+    ``audit`` (the log itself)."""
     id: str | None = None
     name: str = ""
 
@@ -54,3 +55,8 @@ class AuditEntry:
     before: Json = None
     """What was changed, secrets masked; ``None`` where there was nothing."""
     after: Json = None
+
+    def counting(self, count: int) -> "AuditEntry":
+        """The same, saying of how many things it tells that were there before."""
+        before = self.before if isinstance(self.before, dict) else {}
+        return replace(self, before={**before, "count": count})

@@ -10,8 +10,31 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tocsin.domain.access import Grant
+from tocsin.domain.access import UNLIMITED, Grant
 from tocsin.domain.instant import Millis
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """How many requests in how many seconds."""
+
+    amount: int
+    seconds: int
+
+    @classmethod
+    def read(cls, text: str) -> "Rate | None":
+        """The limit of a key, such as ``100/minute``; ``None`` for ``off``."""
+        if text == "off":
+            return None
+        amount, _, window = text.partition("/")
+        return cls(amount=int(amount), seconds={"second": 1, "minute": 60, "hour": 3_600}[window])
+
+    def covers(self, other: "Rate") -> bool:
+        """Whether the other never allows more, in however short or long a time."""
+        return (
+            other.amount <= self.amount
+            and other.amount * self.seconds <= self.amount * other.seconds
+        )
 
 
 class KeyStatus(StrEnum):
@@ -58,6 +81,12 @@ class ApiKey:
     old_until: Millis | None = None
     """Until when that one works too."""
 
+    def outlives(self, other: "ApiKey") -> bool:
+        """Whether it works when the other has expired."""
+        if other.expires_at is None:
+            return False
+        return self.expires_at is None or self.expires_at > other.expires_at
+
     def status(self, now: Millis) -> KeyStatus:
         """Whether it works at an instant."""
         if self.revoked_at is not None:
@@ -65,6 +94,11 @@ class ApiKey:
         if self.expires_at is not None and self.expires_at <= now:
             return KeyStatus.EXPIRED
         return KeyStatus.ACTIVE
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it may do everything everywhere, and only ends by being revoked."""
+        return self.grant == UNLIMITED and self.expires_at is None and self.revoked_at is None
 
     def accepts(self, hashed: str, now: Millis) -> bool:
         """Whether the secret with this hash opens it at an instant."""

@@ -21,7 +21,7 @@ from tocsin.engine.loop import Troubles, every
 from tocsin.engine.meter import Meter
 from tocsin.engine.recorder import Recorder
 from tocsin.engine.rescue import Rescue
-from tocsin.engine.retention import Retention
+from tocsin.engine.retention import AuditRetention, Retention
 from tocsin.engine.timekeeper import Timekeeper
 from tocsin.store.bus import Bus, ExecutionsChanged, JobsChanged, News, WorkDue
 from tocsin.store.port import Node, Store
@@ -52,6 +52,7 @@ class EngineOptions:
     adopt_interval: Millis = 10_000
     shutdown_grace: Millis = 30_000
     retention: Millis = 30 * 86_400_000
+    audit_retention: Millis = 400 * 86_400_000
     retention_interval: Millis = 60_000
 
 
@@ -67,6 +68,7 @@ class Engine:
         bus: Bus,
         meter: Meter,
         new_id: Callable[[], str],
+        new_entry_id: Callable[[], str],
         options: EngineOptions,
     ) -> None:
         self._store = store
@@ -123,6 +125,9 @@ class Engine:
             interval=options.heartbeat_interval,
         )
         self.retention = Retention(store=store, keep=options.retention)
+        self.audit_retention = AuditRetention(
+            store=store, keep=options.audit_retention, new_id=new_entry_id
+        )
         self.recorder.forget = self.dispatcher.forget
         self.recorder.on_revoked = self.fire.on_revoked = self._revoked
         self._deaf = bus.listen(self._hear)
@@ -138,6 +143,7 @@ class Engine:
             self._every("heartbeat", options.heartbeat_interval / 1_000, self.heartbeat.step),
             self._every("rescue", lambda: self.rescue.pause, self.rescue.step),
             self._every("retention", options.retention_interval / 1_000, self.retention.step),
+            self._every("audit", options.retention_interval / 1_000, self.audit_retention.step),
         ]
         if self.timekeeper.active:
             # Apart from the heartbeat, which must not wait until one of several samples counts.
@@ -174,7 +180,7 @@ class Engine:
             # A claim that is cut off in the middle would be committed and then held by nobody.
             self.fire.stop()
             await asyncio.wait([by_name["fire"]], timeout=self._options.lease_ttl / 1_000)
-        for name in ("fire", "rescue", "retention"):
+        for name in ("fire", "rescue", "retention", "audit"):
             await _cancel(by_name.get(name))
         await self._hand_over()
         unstarted = self.dispatcher.take_unstarted()

@@ -42,6 +42,7 @@ from tocsin.services.definitions import (
     read_metadata,
     read_schedule,
 )
+from tocsin.services.frequency import require_seldom
 from tocsin.services.ids import is_name
 from tocsin.services.shapes import MAX_DESCRIPTION, MAX_URL
 from tocsin.services.targets import Problems, check_json_body, url_problems
@@ -249,6 +250,7 @@ class BulkReader:
                 at_grace=AT_GRACE if grace is None else grace,
                 previous=None,
             )
+            require_seldom(schedule, self._defaults.min_interval)
             fire_at = lifecycle.first_fire(schedule, grace, now=self._now)
             if fire_at is None:
                 return None

@@ -23,6 +23,7 @@ from tocsin.domain.retry import NETWORK_KINDS, RetryPolicy
 from tocsin.domain.schedule import At, Schedule, parse_schedule
 from tocsin.services.checking import beside, check_most
 from tocsin.services.durations import read_duration
+from tocsin.services.frequency import SHORTEST, require_seldom
 from tocsin.services.ids import looks_like_uuid
 from tocsin.services.shapes import (
     FIELDS,
@@ -56,6 +57,8 @@ class JobDefaults:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     misfire: Misfire = field(default_factory=Misfire)
     success: CodeRule = field(default_factory=lambda: CodeRule(("2xx",)))
+    min_interval: Millis = SHORTEST
+    """How close two fires of a job may be."""
     why_never: WhyNever | None = None
     """Knows the places that the egress guard will never let be called; ``None``: there are none."""
 
@@ -108,6 +111,7 @@ def read_definition(
             at_grace=AT_GRACE if grace is None else grace,
             previous=previous,
         )
+        require_seldom(schedule, defaults.min_interval, previous)
     except InvalidInput as error:
         problems.extend(error.under("schedule").problems)
     target = read_target(

@@ -63,7 +63,8 @@ class KeyIn(TypedDict, total=False):
         str | None,
         Field(
             pattern=RATE_PATTERN,
-            description="Writes, as `100/minute`, or `off`; by default as the server is set.",
+            description="Writes, as `100/minute`, or `off`; by default as that of the key that "
+            "makes it, or as the server is set.",
         ),
     ]
     expires_in: Annotated[Duration, Field(description="How long it works; 1 s to 3650 d.")]
@@ -77,7 +78,10 @@ class KeyIn(TypedDict, total=False):
                 ]
             }
         ),
-        Field(description="The same as an instant. Without either it works until revoked."),
+        Field(
+            description="The same as an instant. Without either it works until revoked, or as "
+            "long as the key that makes it."
+        ),
     ]
 
 

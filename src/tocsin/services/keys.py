@@ -16,7 +16,7 @@ from tocsin.domain.errors import (
 )
 from tocsin.domain.instant import DAY, SECOND, Millis, format_instant, parse_instant
 from tocsin.domain.job import Json
-from tocsin.domain.key import ApiKey, KeyOrigin, KeyStatus, secret_hash
+from tocsin.domain.key import ApiKey, KeyOrigin, KeyStatus, Rate, secret_hash
 from tocsin.services.checking import check
 from tocsin.services.durations import read_duration
 from tocsin.services.ids import looks_like_uuid
@@ -33,7 +33,10 @@ from tocsin.services.scope import Scoped
 from tocsin.store.port import Store
 
 MAX_KEYS = 10_000
-"""Keys of all namespaces together, revoked ones too: they are listed as a whole."""
+"""Keys of all namespaces together that work: they are listed as a whole."""
+
+MAX_ENDED = 10_000
+"""Keys that have ended and are listed all the same; beyond that the oldest are deleted."""
 
 DEFAULT_OVERLAP: Millis = DAY
 MAX_OVERLAP: Millis = 90 * DAY
@@ -56,7 +59,8 @@ class Revealed:
 class KeyService(Scoped):
     """Makes, finds, rotates and revokes keys.
 
-    ``forget`` is told of each key that changed, so that this node acts on it at once.
+    ``forget`` is told of each key that changed, so that this node acts on it at once. ``rate`` is
+    the limit of keys that have none of their own; ``None``: they are not limited.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class KeyService(Scoped):
         now: Callable[[], Millis],
         new_id: Callable[[], str],
         forget: Callable[[], None] = lambda: None,
+        rate: Rate | None = None,
     ) -> None:
         self._store = store
         self._now = now
         self._new_id = new_id
         self._forget = forget
+        self._rate = rate
 
     async def create(self, data: object) -> Revealed:
         """Make a key; raises ``InvalidInput``, ``Forbidden`` and ``CapacityExceeded``."""
@@ -78,8 +84,16 @@ class KeyService(Scoped):
         key, secret = self._read(data, now)
         if not self._scope.grant.covers(key.grant):
             raise Forbidden("a key cannot grant more than it has: role, namespace, tags or actions")
-        if len(await self._store.list_keys()) >= MAX_KEYS:
-            raise CapacityExceeded(f"there are {MAX_KEYS:,} keys, which is the limit", limit="keys")
+        key = self._inherited(key)
+        self._require_within(key, "the new key")
+        count = await self._store.count_keys(now)
+        if count.working >= MAX_KEYS:
+            raise CapacityExceeded(
+                f"there are {MAX_KEYS:,} keys that work, which is the limit; revoke some",
+                limit="keys",
+            )
+        if count.ended > MAX_ENDED:
+            await self._store.delete_ended_keys(now, keep=MAX_ENDED)
         await self._store.add_key(key, audit=[self._entry("key.create", key, now, after=True)])
         return Revealed(key=key, secret=secret)
 
@@ -112,6 +126,8 @@ class KeyService(Scoped):
             raise InvalidInput(problems)
         for _ in range(TRIES):
             old, now = await self._managed(ref), self._now()
+            # Whoever rotates a key is told its secret, and so has it.
+            self._require_within(old, f"the key {old.name!r}")
             if old.status(now) is not KeyStatus.ACTIVE:
                 raise Conflict(
                     f"the key {old.name!r} is {old.status(now).value}; make a new one",
@@ -141,11 +157,15 @@ class KeyService(Scoped):
             old, now = await self._managed(ref), self._now()
             if old.revoked_at is not None:
                 return
-            if old.grant == UNLIMITED and old.status(now) is KeyStatus.ACTIVE:
-                await self._require_another(old, now)
+            needed = old.grant == UNLIMITED and old.status(now) is KeyStatus.ACTIVE
+            if needed:
+                await self._require_another(old)
             key = replace(old, revoked_at=now, old_hash=None, old_until=None)
             entry = self._entry("key.revoke", key, now, before=old, after=True)
-            if await self._store.replace_key(key, if_hash=old.hash, audit=[entry]):
+            # Two that revoke each other's have both seen the other one a moment ago.
+            if await self._store.replace_key(
+                key, if_hash=old.hash, if_another=needed, audit=[entry]
+            ):
                 self._forget()
                 return
         raise _contended(ref)
@@ -186,14 +206,43 @@ class KeyService(Scoped):
             )
         return key
 
-    async def _require_another(self, but: ApiKey, now: Millis) -> None:
+    def _inherited(self, key: ApiKey) -> ApiKey:
+        """A new key, with what its maker is limited by where nothing is said of it."""
+        maker = self._scope.key
+        if maker is None:
+            return key
+        return replace(
+            key,
+            expires_at=maker.expires_at if key.expires_at is None else key.expires_at,
+            rate_limit=maker.rate_limit if key.rate_limit is None else key.rate_limit,
+        )
+
+    def _require_within(self, key: ApiKey, what: str) -> None:
+        """Raise ``Forbidden`` where a key works longer or more often than that of who asks."""
+        own = self._scope.key
+        if own is None or own.id == key.id:
+            return
+        if key.outlives(own):
+            raise Forbidden(
+                f"{what} would work longer than the one of the request, which expires at "
+                f"{_instant(own.expires_at)}"
+            )
+        # Whoever may do everything decides how often others may, unless they are limited too.
+        if own.grant == UNLIMITED and own.rate_limit is None:
+            return
+        limit, wanted = self._rate_of(own), self._rate_of(key)
+        if limit is not None and (wanted is None or not limit.covers(wanted)):
+            raise Forbidden(
+                f"{what} would have a higher limit than the one of the request, which is "
+                f"{limit.amount:,} writes in {limit.seconds:,} s"
+            )
+
+    def _rate_of(self, key: ApiKey) -> Rate | None:
+        return self._rate if key.rate_limit is None else Rate.read(key.rate_limit)
+
+    async def _require_another(self, but: ApiKey) -> None:
         for key in await self._store.list_keys(EVERYWHERE):
-            if (
-                key.id != but.id
-                and key.grant == UNLIMITED
-                and key.status(now) is KeyStatus.ACTIVE
-                and key.expires_at is None
-            ):
+            if key.lasting and key.id != but.id:
                 return
         raise Conflict(
             "this is the last key of an admin of all namespaces; make another one first",

@@ -2,19 +2,22 @@
 
 The log outlives jobs and is read by people who may not see what a job sends. So values are masked
 by what their names say: of headers, of query parameters, and of members of JSON, at any depth. A
-placeholder such as ``{{ secret.NAME }}`` is a name and no secret, and stays. Text that has no
-names in it (``body_text``, ``body_base64``) is told by its length only.
+placeholder such as ``{{ secret.NAME }}`` is a name and no secret, and stays. In URLs that are
+secrets themselves (those of chat services, say) nothing tells: what looks as if it were drawn at
+random is masked there too. Text that has no names in it (``body_text``, ``body_base64``) is told by
+its length only.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_plus
 
 import orjson
 
 from tocsin.domain.audit import JsonText
 from tocsin.domain.codec import spec_to_json
-from tocsin.domain.job import JobSpec, Json
+from tocsin.domain.job import HttpTarget, JobSpec, Json
 
 MASK = "********"
 
@@ -34,7 +37,15 @@ _WORDS = (
 """Without any of these in a definition as text, in lower case, nothing of it is masked: whatever
 ``_TELLING`` finds has one of them. A backslash may hide one."""
 _PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token) )?\{\{ ?[a-z_]+(?:\.[A-Za-z0-9_.-]+)? ?\}\}")
-_QUERY = re.compile(r"(?<=[?&])([^=&#]*)=([^&#]*)")
+_QUERY = re.compile(r"(?<=[?&;])([^=&;#]*)=([^&;#]*)")
+_WORD = re.compile(r"(?<![^/?&;=#])[^/?&;=#{}]{8,}(?![^/?&;=#])")
+"""A segment of a path, the name or the value of a parameter."""
+_SWITCHES = re.compile(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]")
+"""Letters between digits, or digits between letters: names and dates have that seldom, and a random
+text of eight characters nearly always."""
+_TELLING_URL = re.compile(f"%|{_SWITCHES.pattern}")
+"""Without this nothing of a URL is masked, unless for a name that is among ``_WORDS``."""
+_APART = re.compile(r"[-_.:~+,@!]|%[0-9A-Fa-f]{2}")
 
 
 def masked_text(spec: JobSpec, written: str | None) -> Json:
@@ -43,7 +54,9 @@ def masked_text(spec: JobSpec, written: str | None) -> Json:
     Most definitions hold nothing that could have to be masked. Then what is written is as good,
     and costs a tenth of taking it apart.
     """
-    if written is not None and len(written) <= MAX_SHOWN:
+    target = spec.target
+    plain = not isinstance(target, HttpTarget) or _TELLING_URL.search(target.url) is None
+    if plain and written is not None and len(written) <= MAX_SHOWN:
         lower = written.lower()
         for word in _WORDS:
             if word in lower:
@@ -88,8 +101,8 @@ def changed(
 
 def _masked_target(target: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(target)
-    if isinstance(shown.get("url"), str) and "=" in shown["url"]:
-        shown["url"] = _QUERY.sub(_masked_parameter, shown["url"])
+    if isinstance(shown.get("url"), str):
+        shown["url"] = _masked_url(shown["url"])
     if shown.get("headers"):
         shown["headers"] = masked(shown["headers"])
     if shown.get("body") is not None:
@@ -100,8 +113,26 @@ def _masked_target(target: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def _masked_url(url: str) -> str:
+    scheme, slashes, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if not slash:
+        host, slash, path = rest.partition("?")
+    shown = _QUERY.sub(_masked_parameter, f"{slash}{path}")
+    return f"{scheme}{slashes}{host}{_WORD.sub(_masked_word, shown)}"
+
+
 def _masked_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={masked(match[2], match[1])}"
+    return f"{match[1]}={masked(match[2], unquote_plus(match[1]))}"
+
+
+def _masked_word(match: re.Match[str]) -> str:
+    word = match[0]
+    is_id = len(word) >= 32 and _SWITCHES.search(word) is not None
+    parts = _APART.split(word)
+    if is_id or any(len(part) >= 8 and _SWITCHES.search(part) for part in parts):
+        return MASK
+    return word
 
 
 def _bounded(shown: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tocsin.domain.audit import SYSTEM, Actor, AuditEntry, Subject
 from tocsin.domain.errors import Forbidden
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, Json
+from tocsin.domain.key import ApiKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,8 @@ class Scope:
     """What whoever asks may do; only jobs that it sees exist."""
     actor: Actor = SYSTEM
     address: str | None = None
+    key: ApiKey | None = None
+    """The key that whoever asks has; ``None`` where none is needed."""
 
     @property
     def any_tags(self) -> tuple[str, ...] | None:

@@ -10,8 +10,10 @@ from tocsin.domain.errors import Conflict
 from tocsin.domain.execution import Attempt, Execution, State, TriggerKind, execution_id
 from tocsin.domain.instant import SECOND, Millis
 from tocsin.domain.job import HttpTarget, Job, JobStatus
+from tocsin.services.creation import EnsureSigning
 from tocsin.services.definitions import JobDefaults, read_definition
 from tocsin.services.masking import masked_text
+from tocsin.services.places import Places
 from tocsin.services.scope import Scoped
 from tocsin.store.access import AccessStore
 from tocsin.store.port import Claim
@@ -21,6 +23,9 @@ MAX_TIMEOUT: Millis = 30 * SECOND
 
 AT_ONCE = 4
 """Trials under way on a node at most: they are for people, and take nothing from the fires."""
+
+AT_ONCE_EACH = 2
+"""Of these, with one key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +72,6 @@ class Sent:
     """Whether the job still has the version that the execution was planned with."""
 
 
-@dataclass(slots=True)
-class Slots:
-    """How many trials are under way."""
-
-    taken: int = 0
-
-
 class TrialService(Scoped):
     """Makes calls that are no executions: nothing of what comes back is stored or counted.
 
@@ -89,6 +87,7 @@ class TrialService(Scoped):
         defaults: JobDefaults,
         store: AccessStore,
         new_id: Callable[[], str],
+        ensure_signing: EnsureSigning,
     ) -> None:
         self._call = call
         self._show = show
@@ -96,8 +95,9 @@ class TrialService(Scoped):
         self._defaults = defaults
         self._store = store
         self._new_id = new_id
+        self._ensure_signing = ensure_signing
         # Shared by all that are bound to a scope.
-        self._slots = Slots()
+        self._places = Places(whole=AT_ONCE, each=AT_ONCE_EACH)
 
     async def trial(self, data: object) -> Trial:
         """Make the call of a definition once, now.
@@ -108,9 +108,11 @@ class TrialService(Scoped):
         """
         definition = read_definition(data, defaults=self._defaults, now=self._now())
         self._scope.require_tag(definition.spec.tags)
-        if self._slots.taken >= AT_ONCE:
+        holder = None if self._scope.key is None else self._scope.key.id
+        refusal = self._places.refusal(holder)
+        if refusal is not None:
             raise Conflict(
-                f"{AT_ONCE} trials are under way on this node; try again shortly",
+                f"as many trials are under way as may be, {refusal}; try again shortly",
                 code="too_many_trials",
             )
         now = self._now()
@@ -142,12 +144,11 @@ class TrialService(Scoped):
             lane=job.spec.lane,
             exact=job.spec.exact,
         )
-        self._slots.taken += 1
-        try:
+        with self._places.take(holder):
             await self._store.add_audit([self._entry(job)])
+            # The call is signed as those of the job will be, be it the first of its namespace.
+            await self._ensure_signing(job.namespace)
             attempt = await self._call(Claim(execution=execution, job=job))
-        finally:
-            self._slots.taken -= 1
         if attempt is None:
             raise Conflict(
                 "this node cannot prove its lease, and makes no calls until it can; try again",

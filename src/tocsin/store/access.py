@@ -30,6 +30,15 @@ class AuditQuery:
     """Only entries whose id is lower: where the last page ended."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyCount:
+    """How many keys there are."""
+
+    working: int
+    ended: int
+    """Revoked or expired."""
+
+
 class AccessStore(Protocol):
     """Keys, sessions and the audit log.
 
@@ -53,12 +62,27 @@ class AccessStore(Protocol):
     async def list_keys(self, namespace: str | None = None) -> Sequence[ApiKey]:
         """All keys, or those of one namespace, revoked and expired ones too, by creation."""
 
+    async def count_keys(self, now: Millis) -> KeyCount:
+        """How many keys work at an instant, and how many do not any more."""
+
+    async def delete_ended_keys(self, now: Millis, *, keep: int) -> int:
+        """Delete keys that have ended at an instant, but for the last created ``keep`` of them.
+
+        How many went.
+        """
+
     async def replace_key(
-        self, key: ApiKey, *, if_hash: str, audit: Sequence[AuditEntry] = ()
+        self,
+        key: ApiKey,
+        *,
+        if_hash: str,
+        if_another: bool = False,
+        audit: Sequence[AuditEntry] = (),
     ) -> bool:
         """Replace a key that is not revoked, on condition that its secret is still this one.
 
-        Whether it was. ``last_used_at`` is left alone.
+        With ``if_another`` also that there is another ``lasting`` one, whoever else replaces keys
+        at the same moment. Whether it was. ``last_used_at`` is left alone.
         """
 
     async def note_key_use(self, used: Mapping[str, Millis]) -> None:
@@ -78,6 +102,13 @@ class AccessStore(Protocol):
 
     async def list_audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """The newest entries that match, ``limit`` at most."""
+
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        """Delete the oldest entries from before an instant; how many, ``limit`` at most.
+
+        Where there were any, ``entry`` is stored in the same transaction, with their ``count``
+        among what it says was there ``before``. Nothing else ever deletes one.
+        """
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that have jobs (that are not deleted) or keys, by name."""

@@ -441,7 +441,7 @@ export interface paths {
         put?: never;
         /**
          * Make a key
-         * @description The answer holds its secret, which nobody can be shown again. A key cannot grant more than the one that makes it.
+         * @description The answer holds its secret, which nobody can be shown again. A key cannot grant more than the one that makes it, nor work longer or more often.
          */
         post: operations["createKey"];
         delete?: never;
@@ -1714,7 +1714,7 @@ export interface components {
             actions?: ("read" | "trigger" | "pause" | "resume" | "retry" | "cancel" | "ping" | "define" | "admin")[] | null;
             /**
              * Expires At
-             * @description The same as an instant. Without either it works until revoked.
+             * @description The same as an instant. Without either it works until revoked, or as long as the key that makes it.
              */
             expires_at?: string | null;
             /**
@@ -1735,7 +1735,7 @@ export interface components {
             namespace?: string | null;
             /**
              * Rate Limit
-             * @description Writes, as `100/minute`, or `off`; by default as the server is set.
+             * @description Writes, as `100/minute`, or `off`; by default as that of the key that makes it, or as the server is set.
              */
             rate_limit?: string | null;
             /**

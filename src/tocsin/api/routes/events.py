@@ -133,20 +133,23 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     )
     @needs(Action.READ)
     async def stream_events(request: Request, asked: EventParameters) -> Response:
-        if context.events.full:
+        scope = scope_of(request)
+        reader = None if scope.key is None else scope.key.id
+        refusal = context.events.refusal(reader)
+        if refusal is not None:
             raise Refused(
                 503,
                 "too_many_readers",
-                "too many readers of events; try again later",
+                f"events have as many readers as may be, {refusal}; try again later",
                 headers={"Retry-After": "10"},
             )
         last_id = request.headers.get("last-event-id") or asked.last_event_id
-        scope = scope_of(request)
         wanted = Wanted(
             types=_types(asked.types),
             job=asked.job,
             namespace=scope.namespace,
             visible=visible_to(scope),
+            reader=reader,
         )
         return EventStream(
             context.events.read(last_id, wanted), may_go_on=lambda: may_go_on(request)

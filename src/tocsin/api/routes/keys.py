@@ -36,7 +36,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         tags=["access"],
         summary="Make a key",
         description="The answer holds its secret, which nobody can be shown again. A key cannot "
-        "grant more than the one that makes it.",
+        "grant more than the one that makes it, nor work longer or more often.",
         operation_id="createKey",
         responses=answers(201, "KeyCreatedOut", "The new key, with its secret", *_BODY, 507),
         openapi_extra=takes("KeyIn"),

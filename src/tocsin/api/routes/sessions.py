@@ -4,7 +4,7 @@ from fastapi import FastAPI, Request, Response
 
 from tocsin.api.access_schemas import session_json
 from tocsin.api.answers import json_answer
-from tocsin.api.auth import COOKIE, Caller, caller_of
+from tocsin.api.auth import Caller, caller_of, cookie_name
 from tocsin.api.body import read_json
 from tocsin.api.context import ApiContext
 from tocsin.api.needs import needs, needs_key, public
@@ -42,7 +42,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         if opened is not None:
             lifetime = opened.session.expires_at - opened.session.created_at
             answer.set_cookie(
-                COOKIE,
+                cookie_name(request),
                 opened.token,
                 max_age=lifetime // 1_000,
                 httponly=True,
@@ -76,7 +76,10 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         await gate.close(request, caller_of(request))
         answer = Response(status_code=204)
         answer.delete_cookie(
-            COOKIE, httponly=True, secure=request.url.scheme == "https", samesite="strict"
+            cookie_name(request),
+            httponly=True,
+            secure=request.url.scheme == "https",
+            samesite="strict",
         )
         return answer
 

@@ -7,6 +7,8 @@ from typing import assert_never
 from tocsin.domain.duration import format_duration
 from tocsin.domain.instant import MAX_INSTANT, MINUTE, SECOND, Millis, format_instant
 from tocsin.domain.quick import quick
+from tocsin.domain.schedule.cron_gap import shortest_gap
+from tocsin.domain.schedule.cron_syntax import read_cron
 from tocsin.domain.schedule.cron_times import cron_times
 from tocsin.domain.schedule.describe import describe
 from tocsin.domain.schedule.kinds import At, Cron, Every, Kind
@@ -67,6 +69,18 @@ class Schedule:
         """
         following = self._unbounded_next(fire_time)
         return None if following is None else following - fire_time
+
+    def shortest_gap(self) -> Millis | None:
+        """How close two fire times can be, changes of the clock left out; None where one is all."""
+        match self.kind:
+            case Cron(expression=expression):
+                return shortest_gap(read_cron(expression))
+            case Every(interval=interval):
+                return interval
+            case At():
+                return None
+            case _:
+                assert_never(self.kind)
 
     def due(self, fire_time: Millis, job_id: str) -> Millis:
         """When a fire leaves: its fire time, plus this job's jitter for it.

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -16,14 +18,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from tocsin.domain.access import EVERYWHERE
+from tocsin.domain.access import EVERYWHERE, UNLIMITED
 from tocsin.domain.audit import AuditEntry
 from tocsin.domain.instant import Millis
 from tocsin.domain.key import ApiKey, KeyOrigin, Session
-from tocsin.store.access import AuditQuery
+from tocsin.store.access import AuditQuery, KeyCount
 from tocsin.store.access_rows import key_of, key_row, session_of, session_row
 from tocsin.store.sql import counters
-from tocsin.store.sql.audit import list_audit, note
+from tocsin.store.sql.audit import delete_audit, list_audit, note
 from tocsin.store.sql.ids import is_id
 from tocsin.store.sql.statements import Statements
 from tocsin.store.tables import ROTATED, api_keys, sessions
@@ -37,6 +39,21 @@ _BY_HASH = union(
     select(api_keys).where(text(ROTATED), api_keys.c.old_hash == bindparam("hashed")),
 )
 _ANY_KEY = select(api_keys.c.id).limit(1)
+# Locked where a database has locks of rows: of two that each leave it to the other, the second one
+# waits, and then sees what the first one did. In one order, so that they do not wait in a circle.
+_LASTING = (
+    select(api_keys.c.id)
+    .where(
+        api_keys.c.role == UNLIMITED.role.value,
+        api_keys.c.namespace == UNLIMITED.namespace,
+        api_keys.c.tags.is_(None),
+        api_keys.c.actions.is_(None),
+        api_keys.c.expires_at.is_(None),
+        api_keys.c.revoked_at.is_(None),
+    )
+    .order_by(api_keys.c.id)
+    .with_for_update()
+)
 _NOTE_USE = (
     update(api_keys)
     .where(
@@ -76,12 +93,40 @@ class SqlAccess:
         """All keys, or those of one namespace."""
         return await self._db.read(lambda conn: _list_keys(conn, namespace))
 
+    async def count_keys(self, now: Millis) -> KeyCount:
+        """How many keys work, and how many do not any more."""
+
+        def work(conn: Connection) -> KeyCount:
+            ended = conn.scalar(select(func.count()).where(_ended(now))) or 0
+            every = conn.scalar(select(func.count()).select_from(api_keys)) or 0
+            return KeyCount(working=every - ended, ended=ended)
+
+        return await self._db.read(work)
+
+    async def delete_ended_keys(self, now: Millis, *, keep: int) -> int:
+        """Delete keys that have ended, but for the last created of them."""
+        newest = (
+            select(api_keys.c.id)
+            .where(_ended(now))
+            .order_by(api_keys.c.created_at.desc(), api_keys.c.id.desc())
+            .limit(keep)
+        )
+        gone = delete(api_keys).where(_ended(now), api_keys.c.id.not_in(newest))
+        return await self._db.write(lambda conn: conn.execute(gone).rowcount)
+
     async def replace_key(
-        self, key: ApiKey, *, if_hash: str, audit: Sequence[AuditEntry] = ()
+        self,
+        key: ApiKey,
+        *,
+        if_hash: str,
+        if_another: bool = False,
+        audit: Sequence[AuditEntry] = (),
     ) -> bool:
         """Replace a key that is not revoked."""
 
         def work(conn: Connection) -> bool:
+            if if_another and not set(conn.scalars(_LASTING)) - {key.id}:
+                return False
             row = key_row(key)
             del row["last_used_at"]
             done = conn.execute(
@@ -147,6 +192,12 @@ class SqlAccess:
         """The newest entries that match."""
         return await self._db.read(lambda conn: list_audit(conn, query))
 
+    async def delete_audit(self, *, before: Millis, limit: int, entry: AuditEntry) -> int:
+        """Delete the oldest entries, and tell of it."""
+        return await self._db.write(
+            lambda conn: delete_audit(conn, self._statements, before, limit, entry)
+        )
+
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that have jobs or keys."""
 
@@ -155,6 +206,10 @@ class SqlAccess:
             return sorted({*counters.jobs_by_namespace(conn), *with_keys} - {EVERYWHERE})
 
         return await self._db.read(work)
+
+
+def _ended(now: Millis) -> ColumnElement[bool]:
+    return or_(api_keys.c.revoked_at.is_not(None), api_keys.c.expires_at <= now)
 
 
 def _insert_key(conn: Connection, key: ApiKey) -> bool:

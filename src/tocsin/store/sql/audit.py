@@ -1,10 +1,11 @@
-"""The audit log: entries are added by whoever changes something, and read by whoever asks."""
+"""The audit log: added to by whoever changes something, read by whoever asks, and forgotten."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, or_, select
 
 from tocsin.domain.audit import AuditEntry
+from tocsin.domain.instant import Millis
 from tocsin.store.access import AuditQuery
 from tocsin.store.access_rows import audit_of, audit_row
 from tocsin.store.rows import storable
@@ -17,6 +18,19 @@ def note(conn: Connection, statements: Statements, entries: Sequence[AuditEntry]
     """Add entries, in the transaction of what they tell of."""
     if entries:
         statements.insert_audit(conn, [audit_row(entry) for entry in entries])
+
+
+def delete_audit(
+    conn: Connection, statements: Statements, before: Millis, limit: int, entry: AuditEntry
+) -> int:
+    """Delete the oldest entries, and tell of it."""
+    oldest = (
+        select(audit.c.id).where(audit.c.id < first_id(before)).order_by(audit.c.id).limit(limit)
+    )
+    count = conn.execute(delete(audit).where(audit.c.id.in_(oldest))).rowcount
+    if count:
+        note(conn, statements, [entry.counting(count)])
+    return count
 
 
 def list_audit(conn: Connection, query: AuditQuery) -> list[AuditEntry]:
