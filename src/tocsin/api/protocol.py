@@ -1,9 +1,15 @@
-"""HTTP/1.1 as uvicorn speaks it, with a bound on what comes before the body.
+"""HTTP/1.1 as uvicorn speaks it, with a bound on what comes before the body, and fewer writes.
 
-Neither uvicorn nor its parser has one, and whoever can connect could fill the memory without a key.
+Neither uvicorn nor its parser has a bound, and whoever can connect could fill the memory without a
+key.
 """
 
+import asyncio
+from typing import cast
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tocsin.api.transport import OneWrite
 
 MAX_HEAD = 65_536
 """Bytes of the first line and the headers of a request, counted by what is read at once."""
@@ -26,6 +32,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     _head: int | None = None
     """Bytes of the head that is being read; ``None`` while none is."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected."""
+        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
 
     def on_message_begin(self) -> None:
         """A request begins."""
