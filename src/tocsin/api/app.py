@@ -5,6 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from tocsin.api import problems
 from tocsin.api.context import ApiContext
+from tocsin.api.direct import Direct, direct_routes
 from tocsin.api.middleware import RequestLog
 from tocsin.api.openapi import document
 from tocsin.api.routes import (
@@ -73,6 +74,7 @@ def create_api(context: ApiContext) -> FastAPI:
     )
     app.router.route_class = Route
     app.state.gate = context.gate
+    app.add_middleware(Direct, routes=lambda: direct_routes(app))
     if context.rates is not None and context.rate is not None:
         app.add_middleware(
             Throttle, rates=context.rates, writes=context.rate, identify=context.identify

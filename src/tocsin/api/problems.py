@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from typing import cast
 
 import structlog
 from fastapi import FastAPI
@@ -213,6 +214,16 @@ def install(app: FastAPI, rejected: Callable[[str], None]) -> None:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+async def answer_to(app: FastAPI, request: Request, error: Exception) -> Response | None:
+    """What the application answers to an error; ``None`` to one that it does not know."""
+    for kind in type(error).__mro__:
+        handler = app.exception_handlers.get(kind)
+        if handler is not None:
+            # Those of `install`, all of them coroutine functions.
+            return await cast("Awaitable[Response]", handler(request, error))
+    return None
 
 
 def allowed_methods(app: FastAPI, request: Request) -> list[str]:

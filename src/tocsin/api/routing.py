@@ -27,12 +27,17 @@ class Route(APIRoute):
     parameters, which is a good part of a cheap request's cost.
     """
 
+    plain: bool
+    """Whether it is such an endpoint."""
+    handler: Handler
+    """The endpoint with the checks around it."""
+
     def get_route_handler(self) -> Handler:
         """The handler, with the checks around it."""
         endpoint: Handler = self.endpoint
         need = need_of(endpoint)
-        plain = list(inspect.signature(endpoint).parameters) == ["request"]
-        handler = endpoint if plain else super().get_route_handler()
+        self.plain = list(inspect.signature(endpoint).parameters) == ["request"]
+        handler = endpoint if self.plain else super().get_route_handler()
         known = _query_names(self)
         if need.namespaced:
             known = (*known, "namespace")
@@ -46,6 +51,7 @@ class Route(APIRoute):
                 refuse_unknown(query.decode("latin-1"), known)
             return await handler(request)
 
+        self.handler = checked
         return checked
 
 
