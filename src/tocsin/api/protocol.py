@@ -1,9 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what a client without a key can make it hold, and
-fewer writes.
+"""HTTP/1.1 as uvicorn speaks it: bounds on what a client without a key can hold, and fewer writes.
 
-Neither uvicorn nor its parser has bounds. Whoever can connect could fill the memory with a head that
-does not end, or keep connections for as long as they like: by sending a byte now and then, or by
-not reading what they asked for.
+Neither uvicorn nor its parser has bounds. Whoever can connect could fill the memory with a head
+that does not end, or keep connections for as long as they like: by sending a byte now and then, or
+by not reading what they asked for.
 """
 
 import asyncio
