@@ -18,14 +18,15 @@ log = structlog.stdlib.get_logger("tocsin.store")
 class JobCache:
     """A bounded memory of jobs by id and version.
 
-    Two generations: what is used moves to the young one, and when that is full the old one is
-    forgotten. That costs one dictionary lookup per hit, where a list in order of use costs three.
+    Two generations: what is used moves to the young one; where there is no room, an old one is
+    forgotten, and when none is left all are old. That costs one dictionary lookup per hit, where a
+    list in order of use costs three, and what is in use all stays as long as it fits.
     What is in it never goes stale, since whatever changes a job changes its version; but for the
     last fire, which completes it. So the status is always that of the row.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._half = max(1, capacity // 2)
+        self._capacity = max(1, capacity)
         self._young: dict[str, Job] = {}
         self._old: dict[str, Job] = {}
         # Readers in several threads may turn the generations at once.
@@ -56,9 +57,9 @@ class JobCache:
             for job_id, version in wanted:
                 job = self._young.get(job_id)
                 if job is None:
-                    job = self._old.get(job_id)
+                    job = self._old.pop(job_id, None)
                     if job is not None:
-                        self._keep(job)
+                        self._young[job_id] = job
                 if job is not None and job.version == version:
                     found[job_id] = job
                 else:
@@ -96,7 +97,12 @@ class JobCache:
         return found
 
     def _keep(self, job: Job) -> None:
-        if len(self._young) >= self._half:
-            self._old = self._young
-            self._young = {}
-        self._young[job.id] = job
+        job_id = job.id
+        young = self._young
+        if self._old.pop(job_id, None) is None and job_id not in young:
+            if len(young) >= self._capacity:
+                self._old, young = young, {}
+                self._young = young
+            if len(young) + len(self._old) >= self._capacity:
+                self._old.popitem()
+        young[job_id] = job
