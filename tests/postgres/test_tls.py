@@ -1,65 +1,79 @@
-"""Connections to PostgreSQL by TLS, as the URL asks for it."""
+"""Connections to a real PostgreSQL by TLS, as the URL asks for it."""
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import trustme
 
-from tests.support.postgres import new_database, shared_server
-from tests.support.postgres_tls import TlsFront, tls_front
+from tests.support.postgres_tls import TlsPostgres
+from tocsin import databases
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.store.postgres import Notices, PostgresStore, check
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    path = tmp_path / "authority.pem"
-    AUTHORITY.cert_pem.write_to_path(path)
-    return path
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsPostgres]:
+    made = TlsPostgres(tmp_path_factory.mktemp("tls")).start()
+    yield made
+    made.remove()
 
 
-@pytest.fixture
-def front() -> Iterator[TlsFront]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
-    with tls_front(shared_server().port, context) as made:
-        yield made
+def trusting(server: TlsPostgres, mode: str = "verify-full") -> str:
+    return server.by("postgres", sslmode=mode, sslrootcert=str(server.authority))
 
 
-AUTHORITY = trustme.CA()
+def connections(server: TlsPostgres) -> list[tuple[str, bool, str]]:
+    """What the server says of all who are connected, but for who asks."""
+    with psycopg.connect(trusting(server)) as asking:
+        return asking.execute(
+            "SELECT application_name, ssl, version FROM pg_stat_ssl JOIN pg_stat_activity USING "
+            "(pid) WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchall()
 
 
-def url_by(front: TlsFront, query: str) -> str:
-    name = new_database().rpartition("/")[2]
-    return f"postgresql://postgres@127.0.0.1:{front.port}/{name}?{query}"
-
-
-async def test_a_store_and_its_notices_connect_by_tls(front: TlsFront, authority: Path) -> None:
-    url = url_by(front, f"sslmode=verify-full&sslrootcert={authority}")
-    check(url)
+async def test_a_store_and_its_notices_connect_by_tls(server: TlsPostgres) -> None:
+    url = trusting(server)
+    databases.migrate(url)
     store, notices = PostgresStore(url, prepare=True, stall=5_000), Notices(url)
     await store.open()
     await store.ping()
-    before = front.secured
+    await notices.start()
     await notices.send(b"hello")
-    assert front.secured == before + 1
-    assert before >= 2
+    found = connections(server)
+    assert len(found) >= 3, "the store, and who listens and who tells"
+    assert all(secure for _, secure, _ in found), found
+    assert {version for _, _, version in found} <= {"TLSv1.2", "TLSv1.3"}
     await notices.stop()
     await store.close()
 
 
-@pytest.mark.parametrize("query", ["sslmode=disable", "sslmode=verify-full"])
-def test_what_does_not_fit_is_refused(front: TlsFront, tmp_path: Path, query: str) -> None:
-    """Without TLS the server hangs up; a certificate of a stranger is not believed."""
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_a_certificate_of_a_stranger_is_not_believed(
+    server: TlsPostgres, tmp_path: Path, mode: str
+) -> None:
     stranger = tmp_path / "stranger.pem"
     trustme.CA().cert_pem.write_to_path(stranger)
-    with pytest.raises(StoreUnavailable):
-        check(url_by(front, f"{query}&sslrootcert={stranger}"))
+    with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+        check(server.by("postgres", sslmode=mode, sslrootcert=str(stranger)))
+    # `require` encrypts, and does not look at who it is that answers.
+    check(server.by("postgres", sslmode="require"))
 
 
-def test_another_name_than_the_certificates_is_refused(front: TlsFront, authority: Path) -> None:
-    url = url_by(front, f"sslmode=verify-full&sslrootcert={authority}")
-    with pytest.raises(StoreUnavailable, match=r"localhost|certificate"):
-        check(url.replace("127.0.0.1", "localhost"))
+def test_another_name_than_the_certificates_is_refused(server: TlsPostgres) -> None:
+    named = trusting(server).replace("@127.0.0.1:", "@localhost:")
+    with pytest.raises(StoreUnavailable, match=r"does not match host name"):
+        check(named)
+    # The authority alone is right, whatever the name.
+    check(named.replace("verify-full", "verify-ca"))
+
+
+def test_without_tls_it_is_not_spoken_to(server: TlsPostgres) -> None:
+    with pytest.raises(StoreUnavailable, match=r"no encryption|pg_hba"):
+        check(server.by("postgres", sslmode="disable"))
+
+
+def test_by_default_tls_is_taken_where_it_is_offered(server: TlsPostgres) -> None:
+    with psycopg.connect(server.url()) as asking:
+        assert asking.pgconn.ssl_in_use

@@ -34,10 +34,11 @@ class PostgresServer:
         self,
         *,
         version: int = NEWEST,
+        binaries: Path | None = None,
         durable: bool = False,
         settings: dict[str, str] | None = None,
     ) -> None:
-        self._bin = _binaries(version)
+        self._bin = binaries or _binaries(version)
         self._base = Path(tempfile.mkdtemp(prefix="tocsin-pg-"))
         self._base.chmod(0o711)
         self._data = self._base / "data"

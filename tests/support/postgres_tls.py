@@ -1,76 +1,47 @@
-"""TLS in front of a PostgreSQL that was built without it: what libpq sees is a server with TLS."""
+"""A PostgreSQL that speaks TLS: that of Debian, because the one from the wheel cannot."""
 
-import contextlib
-import socket
-import ssl
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import shutil
+from pathlib import Path
 
-_SSL_REQUEST = struct.pack("!II", 8, 80_877_103)
+import trustme
 
+from tests.support.postgres import _NOBODY, PostgresServer
 
-class TlsFront:
-    """Counts the connections that came by TLS; those without are turned away."""
-
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        self._behind = port
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self.port: int = self._listener.getsockname()[1]
-        self.secured = 0
-
-    def accept(self) -> None:
-        """Serve until closed."""
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(plain)
-            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        with contextlib.suppress(OSError), plain:
-            if plain.recv(8, socket.MSG_WAITALL) != _SSL_REQUEST:
-                return
-            plain.sendall(b"S")
-            near = self._context.wrap_socket(plain, server_side=True)
-            self.secured += 1
-            with near, socket.create_connection(("127.0.0.1", self._behind)) as far:
-                self._open += [near, far]
-                back = threading.Thread(target=_copy, args=(far, near), daemon=True)
-                back.start()
-                _copy(near, far)
-                back.join()
-
-    def close(self) -> None:
-        """Hang up."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for one in self._open:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+_INSTALLED = Path("/usr/lib/postgresql")
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+def system_binaries() -> Path:
+    """Where the newest PostgreSQL of this system is."""
+    found = [path.parent for path in _INSTALLED.glob("*/bin/postgres")]
+    on_path = shutil.which("postgres")
+    if not found and on_path is not None:
+        return Path(on_path).resolve().parent
+    assert found, "PostgreSQL is missing: `make test` installs it (Debian: postgresql)"
+    return max(found, key=lambda path: int(path.parent.name))
 
 
-@contextmanager
-def tls_front(port: int, context: ssl.SSLContext) -> Iterator[TlsFront]:
-    """Serve until the end of the block."""
-    front = TlsFront(port, context)
-    thread = threading.Thread(target=front.accept, daemon=True)
-    thread.start()
-    try:
-        yield front
-    finally:
-        front.close()
-        thread.join(10)
+class TlsPostgres(PostgresServer):
+    """A server with the certificate of an authority of its own; it takes nobody without TLS."""
+
+    def __init__(self, folder: Path, *, name: str = "127.0.0.1") -> None:
+        authority = trustme.CA()
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(self.authority)
+        super().__init__(binaries=system_binaries())
+        certificate = authority.issue_cert(name)
+        files = {"server.crt": certificate.cert_chain_pems[0], "server.key": None}
+        for file, content in files.items():
+            path = self._data / file
+            (content or certificate.private_key_pem).write_to_path(path)
+            path.chmod(0o600)
+            if os.getuid() == 0:
+                os.chown(path, _NOBODY, _NOBODY)
+        self._settings["ssl"] = "on"
+        # Its own file, because the server would take whoever comes without TLS by that of initdb.
+        (self._data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+
+    def by(self, database: str, **parameters: str) -> str:
+        """The URL of a database, with parameters of libpq."""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"{self.url(database)}?{query}"
