@@ -28,12 +28,13 @@ class Signer:
     def sign(self, execution_id: str, timestamp: int, body: bytes) -> str:
         """The value of the header; ``timestamp`` is that of ``webhook-timestamp``, in seconds."""
         content = f"{execution_id}.{timestamp}.".encode() + body
-        signatures = []
+        signatures = ""
         for begun in self._begun:
             code = begun.copy()
             code.update(content)
-            signatures.append(f"v1,{b2a_base64(code.digest(), newline=False).decode()}")
-        return " ".join(signatures)
+            signature = b2a_base64(code.digest(), newline=False).decode()
+            signatures = f"{signatures} v1,{signature}" if signatures else f"v1,{signature}"
+        return signatures
 
 
 class CannotSign(Exception):
