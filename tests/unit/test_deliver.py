@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hostile_server import HostileServer, Seen, answering, calling, on_both_loops, serving
-from tests.support.build import NOW, attempt, execution, job
+from tests.support.build import NOW, at, attempt, execution, job
 from tests.support.engine_lab import ManualClock
 from tests.support.memory_store import MemoryStore
 
@@ -203,6 +203,40 @@ async def test_neither_way_starts_without_the_lease() -> None:
         with pytest.raises(NotStarted):
             await lab.long(lab.claim())
         assert len(lab.server.seen) == 1
+
+
+@on_both_loops
+async def test_what_is_kept_of_targets_is_bounded_by_number_and_by_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with delivering() as lab:
+        kept = lab.deliver._compiled
+        kept.clear()
+        monkeypatch.setattr("tocsin.delivery.deliver.COMPILED_KEPT", 3)
+        seen = []
+        for _ in range(5):
+            await lab.short(lab.claim())
+            seen.append(len(kept))
+        assert seen == [1, 2, 3, 1, 2]
+        monkeypatch.setattr("tocsin.delivery.deliver.COMPILED_KEPT", 1_000)
+        monkeypatch.setattr("tocsin.delivery.deliver.COMPILED_BYTES", 900)
+        kept.clear()
+        lab.deliver._compiled_bytes = 0
+        sizes = []
+        for body in ("x" * 400, "y" * 400, "z" * 5_000):
+            await lab.long(lab.claim(body_kind=BodyKind.TEXT, body=body))
+            sizes.append((len(kept), lab.deliver._compiled_bytes > 900))
+        assert sizes == [(1, False), (2, False), (0, False)]
+
+
+@on_both_loops
+async def test_a_target_that_is_called_once_is_not_kept() -> None:
+    async with delivering() as lab:
+        lab.deliver._compiled.clear()
+        once = lab.claim()
+        spec = replace(once.job.spec, schedule=at(NOW))
+        await lab.short(replace(once, job=replace(once.job, spec=spec)))
+        assert not lab.deliver._compiled
 
 
 @on_both_loops

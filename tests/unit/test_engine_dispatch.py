@@ -141,6 +141,29 @@ def test_a_bug_in_making_the_call_ends_the_execution_and_frees_the_slot() -> Non
     play(story)
 
 
+def test_a_bug_in_judging_a_call_costs_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        bench = Bench(max_in_flight=1)
+        bench.begin()
+        one, other = claim(JOB), claim(JOB, salt="other")
+        await bench.hold(one, other)
+        with monkeypatch.context() as patched:
+            patched.setattr("tocsin.engine.dispatch.settle", broken)
+            bench.caller.succeed(one.execution.id)
+            await turns()
+        bench.caller.succeed(other.execution.id)
+        await turns()
+        assert [result.state for result in bench.results] == [State.FAILED, State.SUCCEEDED]
+        assert kinds(bench.results[0]) == [ErrorKind.PROTOCOL]
+        bench.dispatcher.forget([one.execution.id, other.execution.id])
+        assert bench.empty
+
+    play(story)
+
+
 def test_what_is_held_already_is_not_called_again() -> None:
     async def story() -> None:
         bench = Bench()

@@ -26,6 +26,7 @@ from test_http_client_pool import Leaving, dying, dying_by_reset
 from test_http_client_proxy import through
 
 from tocsin.delivery.http import HttpClient, HttpOutcome, NotSent
+from tocsin.delivery.http.deadline import Deadlines
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -240,6 +241,56 @@ async def test_aborting_closes_the_connection_and_tells_nobody() -> None:
         await server.closed.wait()
         answered(await client.call(request(server.url())))
         assert started.outcomes == []
+
+
+@on_both_loops
+async def test_a_bug_in_taking_the_end_harms_no_connection() -> None:
+    async with serving() as server, calling(max_connections_per_origin=1) as client:
+        await warm(client, server)
+        heard: list[HttpOutcome] = []
+
+        def broken(outcome: HttpOutcome) -> None:
+            heard.append(outcome)
+            raise ZeroDivisionError
+
+        head = client.head("POST", server.url("/broken"), [])
+        assert client.start(
+            head, b"", b"", timeout=5.0, max_body=9, excerpt=9, may_send=lambda: True, ended=broken
+        )
+        answered(await client.call(request(server.url())))
+        answered(*heard)
+        assert (server.connections, len(server.seen)) == (1, 3)
+
+
+@on_both_loops
+async def test_a_bug_in_telling_of_an_answer_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise ZeroDivisionError
+
+    async with serving() as server, calling(max_connections_per_origin=1) as client:
+        await warm(client, server)
+        with monkeypatch.context() as patched:
+            patched.setattr("tocsin.delivery.http.outcome.readable", broken)
+            outcome = await Started(client, server.url()).outcome()
+        failed(outcome, "protocol", "could not be made (ZeroDivisionError)", written=True)
+        answered(await Started(client, server.url()).outcome())
+        assert server.connections == 1
+
+
+@on_both_loops
+async def test_a_bug_in_writing_the_request_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    async with serving() as server, calling(max_connections_per_origin=1) as client:
+        await warm(client, server)
+        with monkeypatch.context() as patched:
+            patched.setattr(Deadlines, "add", broken)
+            with pytest.raises(ZeroDivisionError):
+                Started(client, server.url())
+        await server.closed.wait()
+        answered(await client.call(request(server.url())))
+        assert (server.connections, client.idle_connections) == (2, 1)
 
 
 @on_both_loops

@@ -1,15 +1,18 @@
 """Signed calls, checked by the receivers' official library."""
 
+import hmac
 import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 from tests.support.build import NOW
 from tests.support.memory_store import MemoryStore
 
-from tocsin.delivery.signing import CannotSign, Signer, Signers
+from tocsin.delivery.signing import CannotSign, Signer, Signers, begun_with, code
 from tocsin.domain.instant import HOUR
 from tocsin.services.sealing import Sealer
 from tocsin.services.secrets import SecretService, new_signing_value, signing_key
@@ -37,6 +40,13 @@ def test_it_is_what_the_official_library_would_sign() -> None:
     value, at = new_signing_value(), now_s()
     other = Webhook(value).sign(ID, datetime.fromtimestamp(at, UTC), BODY.decode())
     assert Signer([value]).sign(ID, at, BODY) == other
+
+
+@given(key=st.binary(max_size=200), contents=st.lists(st.binary(max_size=300), max_size=3))
+def test_a_code_is_that_of_the_standard_library(key: bytes, contents: list[bytes]) -> None:
+    begun = begun_with(key)
+    for content in contents:
+        assert code(begun, content) == hmac.digest(key, content, "sha256")
 
 
 @pytest.mark.parametrize("change", ["id", "timestamp", "body", "key", "signature", "old", "future"])

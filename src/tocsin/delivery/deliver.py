@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol, assert_never
 
@@ -15,6 +16,7 @@ from tocsin.domain.execution import Attempt, ErrorKind, Execution, make_attempt,
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, DeliveryMode, HttpTarget, Job, LogTarget
 from tocsin.domain.placeholder import Template
+from tocsin.domain.schedule import At
 from tocsin.engine.caller import CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.services.vault import Vault
@@ -24,6 +26,9 @@ log = structlog.stdlib.get_logger("tocsin.reminder")
 
 COMPILED_KEPT = 20_000
 """How many taken-apart targets are kept for the next fire of their job."""
+
+COMPILED_BYTES = 2**25
+"""How many bytes of URLs, headers and bodies these hold at most."""
 
 
 class Client(Protocol):
@@ -77,42 +82,64 @@ class Deliver:
         self._max_response = max_response
         self._excerpt = excerpt
         self._compiled: dict[str, tuple[int, CompiledTarget]] = {}
+        self._compiled_bytes = 0
+        """Those of what was put in since it was empty; versions that were replaced count too."""
 
     def begin(
         self, claim: Claim, ended: Callable[[CallResult | Exception], None]
     ) -> CallUnderWay | None:
         """Make the next attempt without a task, as ``Caller`` says."""
         job = claim.job
-        target = job.spec.target
-        if (
-            not isinstance(target, HttpTarget)
-            or target.redirects
-            or job.spec.delivery is DeliveryMode.AT_MOST_ONCE
-        ):
+        spec = job.spec
+        target = spec.target
+        if not isinstance(target, HttpTarget) or spec.delivery is _AT_MOST_ONCE or target.redirects:
             return None
-        execution = claim.execution
-        number = len(execution.attempts) + 1
         compiled = self._compile(job, target)
         if compiled.credentials is not None:
             return None
-        values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
-        attempt = _Begun(self, job, number, self._clock.now(), ended)
+        execution = claim.execution
+        number = len(execution.attempts) + 1
+        now = self._clock.now()
         try:
-            url, headers, body = _filled_in(compiled, execution, values)
+            head = compiled.head
+            if head is None or execution.input is not None:
+                values = placeholder_values(execution, number) if compiled.templated else _NO_VALUES
+                url, headers, body = _filled_in(compiled, execution, values)
+                head = self._client.head(target.method, url, headers)
+                if not compiled.templated and execution.input is None:
+                    compiled.head = head
+            else:
+                body = compiled.body(_NO_VALUES)
             return self._client.start(
-                self._client.head(target.method, url, headers),
-                self._own_headers(execution, target, number, attempt.started_at, body).encode(),
+                head,
+                self._own_headers(execution, target, number, now, body).encode(),
                 body,
                 timeout=target.timeout / 1_000,
                 max_body=self._max_response,
                 excerpt=self._excerpt,
                 may_send=self._may_send,
-                ended=attempt.end,
+                ended=partial(self._end, job, number, now, ended),
             )
         except NotSent:
             raise NotStarted from None
         except (CallFailed, CannotSign):
             return None  # The long way tells it in its outcome.
+
+    def _end(
+        self,
+        job: Job,
+        number: int,
+        started_at: Millis,
+        ended: Callable[[CallResult | Exception], None],
+        outcome: HttpOutcome,
+    ) -> None:
+        """Hand on what came of a call that was begun without a task."""
+        result: CallResult | Exception
+        try:
+            result = self.result(outcome, job, number, started_at)
+        except Exception as error:  # noqa: BLE001  # a bug of ours, which the engine deals with
+            result = error
+        ended(result)
 
     async def call(self, claim: Claim) -> CallResult:
         """Make the next attempt of a claimed execution."""
@@ -247,42 +274,22 @@ class Deliver:
         known = self._compiled.get(job.id)
         if known is not None and known[0] == job.version:
             return known[1]
-        if len(self._compiled) >= COMPILED_KEPT:
-            self._compiled.clear()  # Cheaper than to know which of them was used last.
         compiled = CompiledTarget(target)
-        self._compiled[job.id] = (job.version, compiled)
+        if isinstance(job.spec.schedule.kind, At):
+            return compiled  # It will hardly be called again.
+        size = compiled.size
+        if len(self._compiled) >= COMPILED_KEPT or self._compiled_bytes + size > COMPILED_BYTES:
+            # Cheaper than to know which of them was used last.
+            self._compiled.clear()
+            self._compiled_bytes = 0
+        if size <= COMPILED_BYTES:
+            self._compiled_bytes += size
+            self._compiled[job.id] = (job.version, compiled)
         return compiled
 
 
-class _Begun:
-    """An attempt that was begun without a task."""
-
-    __slots__ = ("_deliver", "_ended", "_job", "_number", "started_at")
-
-    def __init__(
-        self,
-        deliver: Deliver,
-        job: Job,
-        number: int,
-        started_at: Millis,
-        ended: Callable[[CallResult | Exception], None],
-    ) -> None:
-        self._deliver = deliver
-        self._job = job
-        self._number = number
-        self._ended = ended
-        self.started_at = started_at
-
-    def end(self, outcome: HttpOutcome) -> None:
-        """Hand on what came of it."""
-        result: CallResult | Exception
-        try:
-            result = self._deliver.result(outcome, self._job, self._number, self.started_at)
-        except Exception as error:  # noqa: BLE001  # a bug of ours, which the engine deals with
-            result = error
-        self._ended(result)
-
-
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_AT_MOST_ONCE = DeliveryMode.AT_MOST_ONCE
 _NO_VALUES: Mapping[str, str] = {}
 _NO_HEADERS: Sequence[tuple[str, str]] = ()
 _NO_NAMES: frozenset[str] = frozenset()

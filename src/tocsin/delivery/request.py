@@ -10,10 +10,14 @@ from urllib.parse import quote
 import orjson
 
 from tocsin.delivery.credentials import Credentials
+from tocsin.delivery.http import Head
 from tocsin.domain.execution import Execution
 from tocsin.domain.instant import Millis, format_instant
 from tocsin.domain.job import BodyKind, HttpTarget, Json
 from tocsin.domain.placeholder import Template
+
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_JSON = BodyKind.JSON
 
 _CONTENT_TYPES = {
     BodyKind.JSON: "application/json",
@@ -36,6 +40,7 @@ class CompiledTarget:
         "_json",
         "_url",
         "credentials",
+        "head",
         "target",
         "templated",
     )
@@ -43,32 +48,43 @@ class CompiledTarget:
     def __init__(self, target: HttpTarget) -> None:
         self.target = target
         self._url = _compiled(target.url)
-        self._headers = [(name, _compiled(value)) for name, value in target.headers]
-        self._content_type = any(name.lower() == "content-type" for name, _ in target.headers)
+        self._headers: list[tuple[str, str | Template]] = []
+        self._content_type = False
         self._json: Any = None
-        self._body: bytes | Template
-        match target.body_kind:
-            case BodyKind.NONE:
-                self._body = b""
-            case BodyKind.JSON:
-                self._body = orjson.dumps(target.body)
-                # Most bodies have nothing to fill in, and this tells it at once.
-                if b"{{" in self._body and _has_template(compiled := _compiled_json(target.body)):
-                    self._json = compiled
-            case BodyKind.TEXT:
-                text = _compiled(str(target.body))
-                self._body = text.encode() if isinstance(text, str) else text
-            case BodyKind.BASE64:
-                self._body = base64.b64decode(str(target.body))
-        self.templated = (
-            self._json is not None
-            or isinstance(self._url, Template)
-            or isinstance(self._body, Template)
-            or any(isinstance(value, Template) for _, value in self._headers)
-        )
+        self._body: bytes | Template = b""
+        templated = self._url is not target.url
+        if target.headers:
+            self._headers = [(name, _compiled(value)) for name, value in target.headers]
+            self._content_type = any(name.lower() == "content-type" for name, _ in target.headers)
+            templated = templated or any(isinstance(value, Template) for _, value in self._headers)
+        kind = target.body_kind
+        if kind is _JSON:
+            self._body = orjson.dumps(target.body)
+            # Most bodies have nothing to fill in, and this tells it at once.
+            if b"{{" in self._body and _has_template(compiled := _compiled_json(target.body)):
+                self._json = compiled
+                templated = True
+        elif kind is BodyKind.TEXT:
+            text = _compiled(str(target.body))
+            if isinstance(text, str):
+                self._body = text.encode()
+            else:
+                self._body = text
+                templated = True
+        elif kind is BodyKind.BASE64:
+            self._body = base64.b64decode(str(target.body))
+        self.templated = templated
         """Whether there is anything to fill in."""
-        secret = self.templated or target.auth is not None
-        self.credentials = Credentials.of(target) if secret else None
+        self.credentials = Credentials.of(target) if templated or target.auth is not None else None
+        self.head: Head | None = None
+        """What the client has made of it, where there is nothing to fill in."""
+
+    @property
+    def size(self) -> int:
+        """The bytes that it holds, about."""
+        target = self.target
+        body = self._body if isinstance(self._body, bytes) else str(target.body)
+        return len(target.url) + sum(len(n) + len(v) for n, v in target.headers) + len(body)
 
     def url(self, values: Mapping[str, str]) -> str:
         """The URL to call."""
@@ -86,10 +102,12 @@ class CompiledTarget:
 
     def headers(self, values: Mapping[str, str], kind: BodyKind) -> list[tuple[str, str]]:
         """The job's own headers, with a content type for a body of this kind."""
-        headers = [
-            (name, value if isinstance(value, str) else value.render(values))
-            for name, value in self._headers
-        ]
+        headers = []
+        if self._headers:
+            headers = [
+                (name, value if isinstance(value, str) else value.render(values))
+                for name, value in self._headers
+            ]
         if kind is not BodyKind.NONE and not self._content_type:
             headers.append(("Content-Type", _CONTENT_TYPES[kind]))
         return headers
@@ -123,7 +141,7 @@ def own_headers(execution: Execution, number: int, now: Millis) -> str:
         f"Tocsin-Job-Name: {execution.job_name}\r\n"
         f"Tocsin-Fire-Time: {_fire_time(execution.fire_time)}\r\n"
         f"Tocsin-Attempt: {number}\r\n"
-        f"traceparent: 00-{execution_id.replace('-', '')}-{_spans() or 1:016x}-01\r\n"
+        f"traceparent: 00-{execution_id.replace('-', '')}-{_random_bytes(8).hex()}-01\r\n"
     )
 
 
@@ -131,12 +149,8 @@ _fire_time = lru_cache(1_024)(format_instant)
 """Many fires share an instant, and each attempt asks for it again."""
 
 
-def _spans() -> int:
-    """A new id of a span; it needs to be unique, not secret."""
-    return _random.getrandbits(64)
-
-
-_random = random.Random()  # noqa: S311  # see ``_spans``
+_random_bytes = random.Random().randbytes  # noqa: S311
+"""For the ids of spans, which need to be unique, not secret."""
 
 
 def input_body(value: Json) -> bytes:

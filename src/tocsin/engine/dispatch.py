@@ -295,7 +295,7 @@ class Dispatcher:
                 self._wait_again(held)
                 on = False
                 break
-            except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_ended``
+            except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_broken``
                 held.stage = Stage.CALLING
                 self._ended(held, error)
                 continue
@@ -365,35 +365,40 @@ class Dispatcher:
                 self._wait_again(held)
         except asyncio.CancelledError:
             self._end(held, self._aborted(held))
-        except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_ended``
+        except Exception as error:  # noqa: BLE001  # a bug of ours, see ``_broken``
             self._ended(held, error)
         else:
             self._ended(held, result)
 
     def _ended(self, held: Held, result: CallResult | Exception) -> None:
-        """Settle what a call came to."""
-        execution = held.claim.execution
-        now = self._clock.now()
-        if isinstance(result, Exception):
-            # A bug of ours in making the call must not be made again and again on one target.
-            log.error(
-                "call.broken", execution_id=execution.id, job=execution.job_name, exc_info=result
+        """Settle what a call came to; whatever goes wrong in it, its slot gets free."""
+        try:
+            outcome = (
+                self._broken(held, result)
+                if isinstance(result, Exception)
+                else settle(
+                    held.claim.execution,
+                    result.attempt,
+                    held.claim.job.spec,
+                    now=self._clock.now(),
+                    request_written=result.request_written,
+                    retry_after=result.retry_after,
+                )
             )
-            attempt = self._attempt(
-                held, ErrorKind.PROTOCOL, "the call could not be made; see the log"
-            )
-            attempts = (*execution.attempts, attempt)
-            outcome = closed(execution, State.FAILED, None, now, attempts=attempts)
-        else:
-            outcome = settle(
-                execution,
-                result.attempt,
-                held.claim.job.spec,
-                now=now,
-                request_written=result.request_written,
-                retry_after=result.retry_after,
-            )
+        except Exception as error:  # noqa: BLE001  # a bug of ours, as in ``_broken``
+            outcome = self._broken(held, error)
         self._end(held, outcome)
+
+    def _broken(self, held: Held, error: Exception) -> Execution:
+        """The outcome of a call in which a bug of ours came to light.
+
+        It must not be made again and again on one target.
+        """
+        execution = held.claim.execution
+        log.error("call.broken", execution_id=execution.id, job=execution.job_name, exc_info=error)
+        attempt = self._attempt(held, ErrorKind.PROTOCOL, "the call could not be made; see the log")
+        attempts = (*execution.attempts, attempt)
+        return closed(execution, State.FAILED, None, self._clock.now(), attempts=attempts)
 
     def _end(self, held: Held, outcome: Execution) -> None:
         self._give_slot_back(held)

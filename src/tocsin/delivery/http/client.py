@@ -136,10 +136,9 @@ class HttpClient:
         if not may_send():
             self._pool.release(connection)
             raise NotSent
-        trace = Trace()
         sending = Sending(
             url,
-            head.start + own + end(head.method, len(body)),
+            b"".join((head.start, own, end(head.method, len(body)))),
             body,
             head.method == "HEAD",
             timeout,
@@ -149,10 +148,12 @@ class HttpClient:
             may_send,
             False,
         )
-        call = Express(
-            sending, connection, self._pool, trace, ended=ended, again=self._exchange_anew
-        )
-        call.start()
+        call = Express(sending, connection, self._pool, ended, self._exchange_anew)
+        try:
+            call.start()
+        except BaseException:
+            call.abort()
+            raise
         return call
 
     async def call(self, request: HttpRequest) -> HttpOutcome:

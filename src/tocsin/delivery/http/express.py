@@ -14,21 +14,20 @@ from tocsin.delivery.http.trace import Trace
 log = structlog.stdlib.get_logger("tocsin.delivery")
 
 
-class Express:
+class Express(Trace):
     """One such call; its connection's exchange tells it of the end.
 
-    The task that it does without takes as long as all the rest of a call.
+    The task that it does without takes as long as all the rest of a call. It is its own trace,
+    since one object takes less than two.
     """
 
-    __slots__ = ("_again", "_connection", "_ended", "_over", "_pool", "_sending", "_task", "_trace")
+    __slots__ = ("_again", "_connection", "_ended", "_over", "_pool", "_sending", "_task")
 
     def __init__(
         self,
         sending: Sending,
         connection: Connection,
         pool: Pool,
-        trace: Trace,
-        *,
         ended: Callable[[HttpOutcome], None],
         again: Callable[[Sending, Trace, CallFailed], Awaitable[Connection]],
     ) -> None:
@@ -36,10 +35,10 @@ class Express:
 
         It is given the failure of the first one.
         """
+        Trace.__init__(self)
         self._sending = sending
         self._connection = connection
         self._pool = pool
-        self._trace = trace
         self._ended = ended
         self._again = again
         self._over = False
@@ -47,7 +46,7 @@ class Express:
 
     def start(self) -> None:
         """Write the request."""
-        self._trace.write_on(self._connection)
+        self.write_on(self._connection)
         self._connection.exchange(self._sending, self)
 
     def abort(self) -> None:
@@ -70,10 +69,13 @@ class Express:
     def set_result(self, _: None, /) -> None:
         """Take the answer."""
         self._over = True
-        outcome = outcome_of(self._trace)
+        try:
+            outcome = outcome_of(self)
+        except Exception as error:  # noqa: BLE001  # a bug of ours
+            outcome = self._broken(error)
         # First, so that the next call can have the connection.
         self._pool.release(self._connection)
-        self._ended(outcome)
+        self._tell(outcome)
 
     def set_exception(self, failure: CallFailed, /) -> None:
         """Take it that there is none, or try again where the connection was stale."""
@@ -82,23 +84,34 @@ class Express:
             self._task = asyncio.get_running_loop().create_task(self._once_more(failure))
             return
         self._over = True
-        self._ended(failed(self._trace, failure, self._sending.timeout))
+        self._tell(failed(self, failure, self._sending.timeout))
 
     async def _once_more(self, unreached: CallFailed) -> None:
         try:
-            connection = await self._again(self._sending, self._trace, unreached)
+            connection = await self._again(self._sending, self, unreached)
         except CallFailed as failure:
-            outcome = failed(self._trace, failure, self._sending.timeout)
-        except Exception as error:
-            # A bug of ours; what waits for the call must hear of its end all the same.
-            log.exception("call.broken", place=self._sending.url.place)
-            bug = CallFailed("protocol", f"the call could not be made ({type(error).__name__})")
-            outcome = failed(self._trace, bug, self._sending.timeout)
+            outcome = failed(self, failure, self._sending.timeout)
+        except Exception as error:  # noqa: BLE001  # a bug of ours
+            outcome = self._broken(error)
         else:
-            outcome = outcome_of(self._trace)
+            outcome = outcome_of(self)
             self._pool.release(connection)
         self._over = True
-        self._ended(outcome)
+        self._tell(outcome)
+
+    def _broken(self, error: Exception) -> HttpOutcome:
+        """What waits for the call must hear of its end all the same."""
+        log.error("call.broken", place=self._sending.url.place, exc_info=error)
+        self.reader = None  # It may be what cannot be told of.
+        bug = CallFailed("protocol", f"the call could not be made ({type(error).__name__})")
+        return failed(self, bug, self._sending.timeout)
+
+    def _tell(self, outcome: HttpOutcome) -> None:
+        try:
+            self._ended(outcome)
+        except Exception:
+            # The connection is not to blame, and would be closed by its transport.
+            log.exception("call.broken", place=self._sending.url.place)
 
 
 def stale(connection: Connection, failure: CallFailed) -> bool:

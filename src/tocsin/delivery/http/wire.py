@@ -98,6 +98,7 @@ class RequestWriter:
             ) from None
 
 
+@lru_cache(maxsize=1024)
 def end(method: str, length: int) -> bytes:
     """Return the last headers, up to and including the empty line; ``length`` is in bytes."""
     if length or method in _EXPECT_BODY:
