@@ -45,6 +45,8 @@ async def test_before_any_node_has_joined(api: Api) -> None:
         "now": format_instant(NOW),
         "this": {"name": "node-a", "incarnation": "inc-a"},
         "database": {"kind": "sqlite", "schema_revision": "0001"},
+        "coordination": "database",
+        "leader": None,
         "totals": {"nodes": 0, "leases": {"held": 0, "lapsed": 0}, "load": NOTHING},
         "nodes": [],
     }

@@ -69,7 +69,7 @@ async def test_files_are_kept_for_good_and_sent_compressed(built: Api) -> None:
         "/assets/..%2fsecret.txt",
         "/assets/%2e%2e/secret.txt",
         "/secret.txt",
-        "/theme.js",
+        "/early.js",
         "/nothing",
     ],
 )

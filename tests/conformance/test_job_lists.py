@@ -313,6 +313,8 @@ def expected(news: Sequence[NewJob], sort: JobSort) -> list[str]:
                 return False, one.created_at, one.id
             case JobSort.UPDATED:
                 return False, one.updated_at, one.id
+            case JobSort.LAST_RESULT:
+                return True, 0, one.id
             case JobSort.NEXT_FIRE:
                 fire_at = 0 if new.timer is None else new.timer.fire_at
                 return new.timer is None, fire_at, one.id
@@ -341,6 +343,35 @@ async def test_jobs_without_a_next_fire_come_last_in_either_direction(store: Sto
     descending = names(await jobs(store, sort=JobSort.NEXT_FIRE, descending=True))
     assert descending[:6] == ascending[:6][::-1]
     assert set(descending[6:]) == {"g", "aa"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+async def test_jobs_that_failed_last_come_first_and_those_that_never_ran_last(
+    store: Store, size: int
+) -> None:
+    failing, fine, unknown = ["f1", "f2", "f3"], ["s1", "s2"], ["n1", "n2"]
+
+    def tags(name: str) -> tuple[str, ...]:
+        return ("few",) if name.endswith("1") else ()
+
+    once = RetryPolicy(max_attempts=1)
+    await add(store, *(job(name, retry=once, tags=tags(name)) for name in failing + fine))
+    await join(store)
+    for claimed in (await claim(store)).claims:
+        made = fail if claimed.job.name in failing else succeed
+        await record(store, made(claimed, NOW))
+    later = every(HOUR, anchor=NOW + HOUR)
+    await add(store, *(job(name, later, tags=tags(name)) for name in unknown))
+
+    def by_id(some: list[str]) -> list[str]:
+        return sorted(some, key=lambda name: job(name).id)
+
+    up = names(await jobs(store, page=size, sort=JobSort.LAST_RESULT))
+    assert up == by_id(failing) + by_id(fine) + by_id(unknown)
+    down = names(await jobs(store, page=size, sort=JobSort.LAST_RESULT, descending=True))
+    assert down == by_id(fine)[::-1] + by_id(failing)[::-1] + by_id(unknown)[::-1]
+    few = await jobs(store, page=size, sort=JobSort.LAST_RESULT, tags=("few",))
+    assert names(few) == ["f1", "s1", "n1"]
 
 
 async def test_names_are_sorted_by_their_characters(store: Store) -> None:

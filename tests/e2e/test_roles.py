@@ -59,7 +59,14 @@ def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any, node: Tocsin) -
     for name in ("Trigger now", "Pause"):
         expect(page.get_by_role("button", name=name)).to_be_disabled()
     reason = "Needs the role operator; this key has the role viewer."
-    expect(page.get_by_title(reason)).to_have_count(2)
+    guarded = page.locator(f"[data-tip='{reason}']")
+    expect(guarded).to_have_count(2)
+    # By keys, too.
+    page.keyboard.press("Tab")
+    guarded.first.focus()
+    expect(page.get_by_role("tooltip")).to_have_text(reason)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tooltip")).to_have_count(0)
     assert look.violations() == []
     # By keys neither.
     page.keyboard.press("t")
@@ -75,7 +82,7 @@ def test_an_operator_pauses_but_does_not_edit(visit: VisitFactory, job: Any, nod
     look = visit(key=new_key(node, "operator")["key"])
     page = look.open("/jobs/guarded")
     reason = "Needs the role editor; this key has the role operator."
-    expect(page.get_by_title(reason)).to_be_visible()
+    expect(page.locator(f"[data-tip='{reason}']")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("guarded paused")).to_be_visible()
     assert node.get("/jobs/guarded")["status"] == "paused"

@@ -78,7 +78,7 @@ def test_the_wheel_alone_serves_the_pages(tmp_path: Path) -> None:
     try:
         index = node.client.get("/")
         assert '<div id="root">' in index.text
-        (script,) = re.findall(r'src="(/assets/index-[^"]+\.js)"', index.text)
+        (script,) = re.findall(r'href="(/assets/first-[^"]+\.js)"', index.text)
         answer = node.client.get(script)
         assert answer.headers["content-encoding"] == "gzip"
         assert len(answer.content) > 100_000

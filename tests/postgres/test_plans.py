@@ -336,6 +336,8 @@ def test_jobs_are_created_read_changed_and_triggered_by_key(plans: Plans) -> Non
         (JobSort.CREATED, "jobs_created", NOW),
         (JobSort.UPDATED, "jobs_updated", NOW),
         (JobSort.NEXT_FIRE, "timers_fire", NOW),
+        (JobSort.LAST_RESULT, "health_failing", 0),
+        (JobSort.LAST_RESULT, "health_pkey", 1),
     ],
 )
 def test_a_list_of_jobs_is_read_in_its_order(

@@ -290,7 +290,7 @@ class MemoryStore:
             jobs = [job for job in state.jobs.values() if _wanted(state, job, query)]
             keyed = sorted((_sort_key(state, job, query), job.id) for job in jobs)
             if query.descending:
-                # Jobs without a next fire come last whatever the direction.
+                # Jobs without a next fire or a last result come last whatever the direction.
                 with_key = [one for one in keyed if one[0] is not _LAST]
                 keyed = with_key[::-1] + keyed[len(with_key) :][::-1]
             start = 0
@@ -978,7 +978,7 @@ class _Claiming:
 # --- parts --------------------------------------------------------------------------------------
 
 _LAST: tuple[int, str | int] = (1, "")
-"""The sort key of jobs without a next fire: larger than any ``(0, value)``."""
+"""The sort key of jobs without a next fire or a last result: larger than any ``(0, value)``."""
 
 
 def _name_taken(job: Job, field: str) -> FieldProblem:
@@ -1058,6 +1058,9 @@ def _sort_key(state: MemoryState, job: Job, query: JobQuery) -> tuple[int, str |
         case JobSort.NEXT_FIRE:
             timer = state.timers.get(job.id)
             return _LAST if timer is None else (0, timer.fire_at)
+        case JobSort.LAST_RESULT:
+            last = state.health.get(job.id)
+            return _LAST if last is None else (0, 0 if last is State.FAILED else 1)
 
 
 _Keyed: TypeAlias = tuple[tuple[int, str | int], str]
@@ -1072,7 +1075,7 @@ def _from_cursor(cursor: Cursor, sort: JobSort) -> _Keyed:
     if len(cursor) != 2:
         raise _unusable()
     value, job_id = cursor
-    if value is None and sort is JobSort.NEXT_FIRE:
+    if value is None and sort in {JobSort.NEXT_FIRE, JobSort.LAST_RESULT}:
         return _LAST, _id_of(job_id)
     if not isinstance(value, str if sort is JobSort.NAME else int):
         raise _unusable()

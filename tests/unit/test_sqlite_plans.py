@@ -309,6 +309,24 @@ def test_a_list_of_jobs_is_read_in_its_order(
     uses(without_sorting(plans.of(lambda c: job_list.list_jobs(c, JobCache(10), query))), index)
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("state", "way"),
+    [(State.FAILED, "SCAN health USING INDEX health_failing"), (State.SUCCEEDED, "SCAN health")],
+)
+def test_jobs_by_their_last_result_are_read_in_the_order_of_their_ids(
+    plans: Plans, state: State, way: str, descending: bool
+) -> None:
+    def note(conn: Connection) -> None:
+        STATEMENTS.set_health(conn, [(one.id, state, NOW) for one in (OLD, QUEUEING)])
+
+    plans.of(note)
+    query = JobQuery(sort=JobSort.LAST_RESULT, descending=descending, limit=1, now=NOW)
+    lines = plans.of(lambda c: job_list.list_jobs(c, JobCache(10), query))
+    assert way in lines
+    assert not [line for line in lines if "ORDER BY" in line]
+
+
 @pytest.mark.parametrize(
     ("query", "index"),
     [

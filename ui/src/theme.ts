@@ -1,20 +1,4 @@
-import {
-  Badge,
-  Button,
-  createTheme,
-  Drawer,
-  type MantineColorsTuple,
-  Modal,
-  NativeSelect,
-  NumberInput,
-  Select,
-  Skeleton,
-  Switch,
-  TagsInput,
-  Textarea,
-  TextInput,
-  Tooltip,
-} from "@mantine/core";
+import { createTheme, type MantineColorsTuple } from "@mantine/core";
 
 const ink: MantineColorsTuple = [
   "#eef4fa",
@@ -75,32 +59,25 @@ export const theme = createTheme({
     },
   },
   cursorType: "pointer",
+  // By name: to extend the components themselves would load all of them with the first page.
   components: {
-    Button: Button.extend({ defaultProps: { size: "xs", radius: 5 } }),
-    Badge: Badge.extend({ defaultProps: { radius: 4, variant: "light" } }),
-    TextInput: TextInput.extend(small),
-    Textarea: Textarea.extend(small),
-    Select: Select.extend(small),
-    NativeSelect: NativeSelect.extend(small),
-    NumberInput: NumberInput.extend(small),
-    TagsInput: TagsInput.extend(small),
-    Switch: Switch.extend(small),
-    Skeleton: Skeleton.extend({ defaultProps: { animate: true } }),
-    Tooltip: Tooltip.extend({
-      defaultProps: {
-        withArrow: true,
-        openDelay: 250,
-        multiline: true,
-        events: { hover: true, focus: true, touch: true },
-      },
-    }),
-    Modal: Modal.extend({
+    Button: { defaultProps: { size: "xs", radius: 5 } },
+    Badge: { defaultProps: { radius: 4, variant: "light" } },
+    TextInput: small,
+    Textarea: small,
+    Select: small,
+    NativeSelect: small,
+    NumberInput: small,
+    TagsInput: small,
+    Switch: small,
+    Skeleton: { defaultProps: { animate: true } },
+    Modal: {
       defaultProps: {
         centered: true,
         transitionProps: { duration: 120 },
         closeButtonProps: { "aria-label": "Close" },
       },
-    }),
-    Drawer: Drawer.extend({ defaultProps: { closeButtonProps: { "aria-label": "Close" } } }),
+    },
+    Drawer: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
   },
 });

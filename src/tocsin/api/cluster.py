@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from tocsin.api.schemas import Instant
 from tocsin.domain.instant import format_instant
-from tocsin.services.cluster import Cluster, DatabaseKind, Load, Member
+from tocsin.services.cluster import Cluster, Coordination, DatabaseKind, Load, Member
 
 
 class LeaseOut(TypedDict):
@@ -99,6 +99,21 @@ class ClusterOut(TypedDict):
     now: Annotated[Instant, Field(description="The time that leases and uptimes were judged at.")]
     this: ThisNodeOut
     database: DatabaseOut
+    coordination: Annotated[
+        Coordination,
+        Field(
+            description="How the nodes agree on who runs what. `database`: they are equal, and "
+            "each claims what is due from the one database, under its locks. Clients accept words "
+            "that they do not know."
+        ),
+    ]
+    leader: Annotated[
+        str | None,
+        Field(
+            description="The incarnation of the node that leads; null where there is none, which "
+            "is so wherever a database coordinates them."
+        ),
+    ]
     totals: TotalsOut
     nodes: Annotated[list[NodeOut], Field(description="By name, then by start.")]
 
@@ -115,6 +130,8 @@ def cluster_json(cluster: Cluster) -> ClusterOut:
             "kind": cluster.database,
             "schema_revision": cluster.schema_revision,
         },
+        "coordination": cluster.coordination,
+        "leader": cluster.leader,
         "totals": {
             "nodes": len(cluster.members),
             "leases": {"held": cluster.held, "lapsed": cluster.lapsed},
@@ -160,6 +177,8 @@ EXAMPLE: dict[str, Any] = {
     "now": "2026-11-21T12:00:00.250Z",
     "this": {"name": "alpha", "incarnation": "5e0c2a4e-54f5-4c7d-9a3e-0f0d8f3b6c11"},
     "database": {"kind": "postgresql", "schema_revision": "0001"},
+    "coordination": "database",
+    "leader": None,
     "totals": {
         "nodes": 2,
         "leases": {"held": 1, "lapsed": 1},

@@ -20,6 +20,8 @@ _EXECUTIONS = "executions"
 _KEYS = "keys"
 _AUDIT = "audit"
 _MAX_INT = 2**53
+_WITH_REST = frozenset({JobSort.NEXT_FIRE, JobSort.LAST_RESULT})
+"""Orders in which some jobs have no place, and come last."""
 
 
 def job_cursor(cursor: Cursor | None, sort: JobSort, *, descending: bool) -> str | None:
@@ -38,7 +40,7 @@ def read_job_cursor(text: str | None, sort: JobSort, *, descending: bool) -> Cur
     if sort is JobSort.NAME:
         fits = isinstance(key, str) and len(key) <= 100
     else:
-        fits = _is_instant(key) or (sort is JobSort.NEXT_FIRE and key is None)
+        fits = _is_instant(key) or (sort in _WITH_REST and key is None)
     if not fits:
         raise _bad_cursor()
     return cursor

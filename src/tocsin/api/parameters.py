@@ -47,6 +47,8 @@ SortWord: TypeAlias = Literal[
     "-updated_at",
     "next_fire_at",
     "-next_fire_at",
+    "last_result",
+    "-last_result",
 ]
 
 
@@ -79,7 +81,14 @@ class JobFilter(BaseModel):
     last_result: Annotated[
         Literal["succeeded", "failed"] | None, Field(description="How the last execution ended.")
     ] = None
-    sort: Annotated[SortWord, Field(description="With a minus: descending.")] = "name"
+    sort: Annotated[
+        SortWord,
+        Field(
+            description="With a minus: descending. `last_result` puts those that failed last "
+            "first; those that never ran come last in either direction, as those without a next "
+            "fire do."
+        ),
+    ] = "name"
     limit: Limit = DEFAULT_LIMIT
     cursor: CursorText = None
 

@@ -72,7 +72,8 @@ def list_jobs(
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="name, created_at, updated_at or next_fire_at; descending with a - in front.",
+            help="name, created_at, updated_at, next_fire_at or last_result; "
+            "descending with a - in front.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show so many at most.")] = 100,

@@ -11,6 +11,13 @@ from tocsin.store.port import Node, Store
 
 DatabaseKind: TypeAlias = Literal["sqlite", "postgresql"]
 
+Coordination: TypeAlias = Literal["database"]
+"""How nodes agree on who runs what.
+
+``database``: they are equal, and claim from one database under its locks. A cluster that
+replicates its store by itself will be another one, and has a leader.
+"""
+
 _MOST = 2**53
 """What a node may say of itself at most: beyond it JSON's numbers lose their last digits."""
 
@@ -61,6 +68,9 @@ class Cluster:
     """The sums over these; what a node did not say counts as nothing."""
     database: DatabaseKind
     schema_revision: str
+    coordination: Coordination = "database"
+    leader: str | None = None
+    """The incarnation that leads; ``None`` where none does, as with a database."""
 
     @property
     def lapsed(self) -> int:

@@ -73,12 +73,17 @@ class JobView:
 
 
 class JobSort(StrEnum):
-    """What a list of jobs is sorted by; ties go by id. ``next_fire`` puts those without last."""
+    """What a list of jobs is sorted by; ties go by id.
+
+    Those without a next fire, and those that never ran, come last in either direction.
+    """
 
     NAME = "name"
     CREATED = "created_at"
     UPDATED = "updated_at"
     NEXT_FIRE = "next_fire_at"
+    LAST_RESULT = "last_result"
+    """Those whose last execution failed come before those where it ended otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

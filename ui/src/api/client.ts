@@ -1,5 +1,6 @@
 import createClient, { type Middleware } from "openapi-fetch";
 import { serverTime } from "../lib/clock";
+import { earlyFetch } from "./early";
 import { ApiError } from "./problem";
 import type { Problem, paths } from "./schema";
 
@@ -35,7 +36,7 @@ function sessionHeaders(method: string): Record<string, string> {
 }
 
 /** The API, typed from its own description. */
-export const api = createClient<paths>({ baseUrl: window.location.origin });
+export const api = createClient<paths>({ baseUrl: window.location.origin, fetch: earlyFetch });
 api.use(session);
 
 interface Answer<T> {
@@ -68,7 +69,7 @@ export async function takeWhole<T>(asked: Promise<Answer<T>>): Promise<Answer<T>
 export async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(path, {
+    const request = new Request(path, {
       method,
       headers: {
         ...sessionHeaders(method),
@@ -76,6 +77,7 @@ export async function ask<T>(method: string, path: string, body?: unknown): Prom
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+    response = await earlyFetch(request);
   } catch {
     throw new ApiError(0, undefined);
   }

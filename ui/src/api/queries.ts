@@ -1,7 +1,9 @@
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { randomUuid } from "../lib/uuid";
+import type { ChunkSource } from "./chunks";
 import { api, ask, take, takeWhole } from "./client";
 import { ApiError } from "./problem";
-import type { ErrorKind, JobIn, operations, State } from "./schema";
+import type { ErrorKind, ExecutionOut, JobIn, JobOut, operations, State } from "./schema";
 
 /** The first part of each key; events name what has become old by these. */
 export const keys = {
@@ -19,8 +21,7 @@ export const keys = {
 export type JobQuery = NonNullable<operations["listJobs"]["parameters"]["query"]>;
 export type ExecutionQuery = NonNullable<operations["listExecutions"]["parameters"]["query"]>;
 
-export const JOBS_PAGE = 50;
-export const EXECUTIONS_PAGE = 100;
+export const PAGE = 100;
 
 export function statsQuery(window: string, step: string) {
   return queryOptions({
@@ -71,20 +72,18 @@ export function clusterQuery() {
   });
 }
 
-export function jobsQuery(query: JobQuery) {
-  return infiniteQueryOptions({
-    queryKey: [keys.jobs, "pages", query],
-    queryFn: ({ pageParam, signal }) =>
+export function jobChunks(query: JobQuery): ChunkSource<JobOut> {
+  return {
+    key: [keys.jobs, "chunks", query],
+    size: PAGE,
+    read: (cursor, signal) =>
       take(
         api.GET("/api/v1/jobs", {
-          params: { query: { ...query, limit: JOBS_PAGE, cursor: pageParam ?? undefined } },
+          params: { query: { ...query, limit: PAGE, cursor: cursor ?? undefined } },
           signal,
         }),
       ),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next_cursor,
-    placeholderData: keepPreviousData,
-  });
+  };
 }
 
 export function someJobsQuery(query: JobQuery) {
@@ -166,20 +165,18 @@ export interface HistoryFilter {
   until?: string | undefined;
 }
 
-export function executionsQuery(filter: HistoryFilter, limit = EXECUTIONS_PAGE) {
-  return infiniteQueryOptions({
-    queryKey: [keys.executions, "pages", filter, limit],
-    queryFn: ({ pageParam, signal }) =>
+export function executionChunks(filter: HistoryFilter): ChunkSource<ExecutionOut> {
+  return {
+    key: [keys.executions, "chunks", filter],
+    size: PAGE,
+    read: (cursor, signal) =>
       take(
         api.GET("/api/v1/executions", {
-          params: { query: { ...filter, limit, cursor: pageParam ?? undefined } },
+          params: { query: { ...filter, limit: PAGE, cursor: cursor ?? undefined } },
           signal,
         }),
       ),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next_cursor,
-    placeholderData: keepPreviousData,
-  });
+  };
 }
 
 export function someExecutionsQuery(query: ExecutionQuery) {
@@ -251,7 +248,7 @@ export const changes = {
   trigger: (ref: string) =>
     take(
       api.POST("/api/v1/jobs/{ref}/trigger", {
-        params: { path: { ref }, header: { "Idempotency-Key": crypto.randomUUID() } },
+        params: { path: { ref }, header: { "Idempotency-Key": randomUuid() } },
       }),
     ),
   pause: (ref: string) => take(api.POST("/api/v1/jobs/{ref}/pause", { params: { path: { ref } } })),
@@ -263,7 +260,7 @@ export const changes = {
   retry: (ref: string) =>
     take(
       api.POST("/api/v1/executions/{ref}/retry", {
-        params: { path: { ref }, header: { "Idempotency-Key": crypto.randomUUID() } },
+        params: { path: { ref }, header: { "Idempotency-Key": randomUuid() } },
       }),
     ),
   cancel: (ref: string) =>

@@ -986,7 +986,18 @@ export interface components {
          * @description All nodes that have joined, and were neither stopped nor revoked.
          */
         ClusterOut: {
+            /**
+             * Coordination
+             * @description How the nodes agree on who runs what. `database`: they are equal, and each claims what is due from the one database, under its locks. Clients accept words that they do not know.
+             * @constant
+             */
+            coordination: "database";
             database: components["schemas"]["DatabaseOut"];
+            /**
+             * Leader
+             * @description The incarnation of the node that leads; null where there is none, which is so wherever a database coordinates them.
+             */
+            leader: string | null;
             /**
              * Nodes
              * @description By name, then by start.
@@ -3019,6 +3030,7 @@ export interface operations {
                      *         "kind": "postgresql",
                      *         "schema_revision": "0001"
                      *       },
+                     *       "coordination": "database",
                      *       "totals": {
                      *         "nodes": 2,
                      *         "leases": {
@@ -3817,8 +3829,8 @@ export interface operations {
                 last_result?: ("succeeded" | "failed") | null;
                 /** @description Entries of a page. */
                 limit?: number;
-                /** @description With a minus: descending. */
-                sort?: "name" | "-name" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "next_fire_at" | "-next_fire_at";
+                /** @description With a minus: descending. `last_result` puts those that failed last first; those that never ran come last in either direction, as those without a next fire do. */
+                sort?: "name" | "-name" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "next_fire_at" | "-next_fire_at" | "last_result" | "-last_result";
                 /** @description One of these; by default all but deleted ones. */
                 status?: components["schemas"]["JobStatus"][];
                 /** @description Carries each of these. */

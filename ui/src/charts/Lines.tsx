@@ -1,8 +1,7 @@
-import { scaleLinear, scaleLog } from "d3-scale";
 import { type ReactNode, useId, useState } from "react";
 import { useZone } from "../lib/prefs";
 import { millis } from "../lib/time";
-import { niceTicks } from "./scale";
+import { linear, logarithmic, niceTicks } from "./scale";
 import { tickLabel, timeTicks } from "./TimeBars";
 import { useWidth } from "./useSize";
 
@@ -49,11 +48,11 @@ export function Lines({
   const title = useId();
   const highest = Math.max(1, ...points.flatMap((point) => point.values.map((one) => one ?? 0)));
   const ticks = log ? decades(highest) : niceTicks(highest, 2);
-  const x = scaleLinear([since, until], [PAD.left, Math.max(PAD.left + 10, width - PAD.right)]);
-  const place = [height - PAD.bottom, PAD.top];
-  const linear = scaleLinear([0, ticks.at(-1) as number], place);
-  const logarithmic = scaleLog([1, ticks.at(-1) as number], place);
-  const y = (value: number) => (log ? logarithmic(Math.max(1, value)) : linear(value));
+  const x = linear([since, until], [PAD.left, Math.max(PAD.left + 10, width - PAD.right)]);
+  const place: [number, number] = [height - PAD.bottom, PAD.top];
+  const even = linear([0, ticks.at(-1) as number], place);
+  const byMagnitude = logarithmic([1, ticks.at(-1) as number], place);
+  const y = (value: number) => (log ? byMagnitude(Math.max(1, value)) : even(value));
 
   const nearest = (clientX: number, box: DOMRect) => {
     const at = x.invert(clientX - box.left);

@@ -1,8 +1,8 @@
-import { scaleLinear, scaleUtc } from "d3-scale";
+import { utcTicks } from "d3-time";
 import { type ReactNode, useId, useState } from "react";
 import { useZone } from "../lib/prefs";
 import { clockTime, dayOf, zoneOffset } from "../lib/time";
-import { niceTicks } from "./scale";
+import { linear, niceTicks } from "./scale";
 import { useWidth } from "./useSize";
 
 export interface Bar {
@@ -22,8 +22,9 @@ const PAD = { left: 34, right: 2, top: 8, bottom: 18 };
 /** The ticks of an axis of time in a zone: whole hours and days there, not in UTC. */
 export function timeTicks(since: number, until: number, width: number, zone: string) {
   const offset = zoneOffset((since + until) / 2, zone);
-  const scale = scaleUtc([since + offset, until + offset], [0, width]);
-  return scale.ticks(Math.max(2, Math.floor(width / 90))).map((tick) => tick.getTime() - offset);
+  const wanted = Math.max(2, Math.floor(width / 90));
+  const ticks = utcTicks(new Date(since + offset), new Date(until + offset), wanted);
+  return ticks.map((tick) => tick.getTime() - offset);
 }
 
 export function tickLabel(at: number, zone: string, wide: boolean): string {
@@ -58,8 +59,8 @@ export function TimeBars({
   const title = useId();
   const highest = Math.max(1, ...bars.map((bar) => bar.values.reduce((sum, one) => sum + one, 0)));
   const ticks = niceTicks(highest);
-  const x = scaleLinear([since, until], [PAD.left, Math.max(PAD.left + 10, width - PAD.right)]);
-  const y = scaleLinear([0, ticks.at(-1) as number], [height - PAD.bottom, PAD.top]);
+  const x = linear([since, until], [PAD.left, Math.max(PAD.left + 10, width - PAD.right)]);
+  const y = linear([0, ticks.at(-1) as number], [height - PAD.bottom, PAD.top]);
   const barWidth = Math.max(
     1,
     x(since + step) - x(since) - (width / ((until - since) / step) > 4 ? 1 : 0),

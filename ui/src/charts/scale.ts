@@ -1,3 +1,30 @@
+/** From one range of numbers to another: positions of a chart. */
+export interface Scale {
+  (value: number): number;
+  invert(position: number): number;
+}
+
+export function linear(
+  [from, to]: readonly [number, number],
+  [start, end]: readonly [number, number],
+): Scale {
+  const length = to - from || 1;
+  const scale = (value: number) => start + ((value - from) / length) * (end - start);
+  scale.invert = (position: number) => from + ((position - start) / (end - start || 1)) * length;
+  return scale;
+}
+
+/** By order of magnitude; the values are greater than 0. */
+export function logarithmic(
+  [from, to]: readonly [number, number],
+  range: readonly [number, number],
+): Scale {
+  const exponents = linear([Math.log10(from), Math.log10(to)], range);
+  const scale = (value: number) => exponents(Math.log10(value));
+  scale.invert = (position: number) => 10 ** exponents.invert(position);
+  return scale;
+}
+
 /** Round numbers from 0 to at least `max`: at most `wanted` + 1 of them. */
 export function niceTicks(max: number, wanted = 3): number[] {
   if (!(max > 0)) return [0, 1];

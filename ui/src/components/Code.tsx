@@ -1,4 +1,4 @@
-import { ActionIcon, CopyButton, Tooltip } from "@mantine/core";
+import { ActionIcon, CopyButton } from "@mantine/core";
 import { IconCheck, IconCopy } from "@tabler/icons-react";
 
 /** Text of programs, to be copied. */
@@ -26,17 +26,16 @@ export function Code({
       </section>
       <CopyButton value={text}>
         {({ copied, copy }) => (
-          <Tooltip label={copied ? "Copied" : "Copy"}>
-            <ActionIcon
-              className="copy"
-              variant="default"
-              size={26}
-              onClick={copy}
-              aria-label={`Copy: ${label}`}
-            >
-              {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}
-            </ActionIcon>
-          </Tooltip>
+          <ActionIcon
+            data-tip={copied ? "Copied" : "Copy"}
+            className="copy"
+            variant="default"
+            size={26}
+            onClick={copy}
+            aria-label={`Copy: ${label}`}
+          >
+            {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}
+          </ActionIcon>
         )}
       </CopyButton>
     </div>

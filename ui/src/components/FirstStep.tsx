@@ -7,6 +7,7 @@ import { messageOf } from "../api/problem";
 import { changes, keys } from "../api/queries";
 import type { JobIn } from "../api/schema";
 import { useSession } from "../api/session";
+import { randomUuid } from "../lib/uuid";
 import { Code } from "./Code";
 import { Guarded } from "./Guarded";
 import { LinkButton } from "./LinkButton";
@@ -25,7 +26,7 @@ export function FirstStep() {
   const navigate = useNavigate();
   const { refusal } = useSession();
   const create = useMutation({
-    mutationFn: () => changes.create(SAMPLE, crypto.randomUUID()),
+    mutationFn: () => changes.create(SAMPLE, randomUuid()),
     onSuccess: async (job) => {
       await client.invalidateQueries({ queryKey: [keys.jobs] });
       void navigate(`/jobs/${job.name}`);

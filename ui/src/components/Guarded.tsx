@@ -1,7 +1,6 @@
-import { Tooltip } from "@mantine/core";
 import type { ReactElement } from "react";
 
-/** A control that is there, but disabled with its reason, where the role forbids it. */
+/** A control that is there, but disabled with its reason, where it cannot be used. */
 export function Guarded({
   reason,
   children,
@@ -11,11 +10,9 @@ export function Guarded({
 }) {
   if (reason === null) return children(false);
   return (
-    <Tooltip label={reason}>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the reason must be reachable by keys */}
-      <span style={{ display: "inline-block" }} tabIndex={0} title={reason}>
-        {children(true)}
-      </span>
-    </Tooltip>
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the reason must be reachable by keys
+    <span style={{ display: "inline-block" }} tabIndex={0} data-tip={reason}>
+      {children(true)}
+    </span>
   );
 }

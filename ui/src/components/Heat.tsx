@@ -1,18 +1,19 @@
-import { Skeleton, Tooltip } from "@mantine/core";
+import { Skeleton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "react-router";
 import { calendarQuery } from "../api/queries";
 import type { CalendarDayOut } from "../api/schema";
 import { useZone } from "../lib/prefs";
 import { fromWall } from "../lib/time";
 import { Problem } from "./Problem";
 import { ScrollX } from "./ScrollX";
+import { useLinks } from "./useLinks";
 
 const DAYS = 84;
 
 /** A job day by day: a column per week, the colour by its worst result. */
 export function Heat({ job }: { job: string }) {
   const zone = useZone();
+  const follow = useLinks();
   const calendar = useQuery(calendarQuery(job, DAYS, zone));
   if (calendar.error) return <Problem error={calendar.error} />;
   if (!calendar.data) return <Skeleton height={110} />;
@@ -23,7 +24,9 @@ export function Heat({ job }: { job: string }) {
   return (
     <>
       <ScrollX label="Day by day">
-        <div className="heat" style={{ width: "max-content" }}>
+        {/* biome-ignore lint/a11y/noStaticElementInteractions: the links in it are the controls */}
+        {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key on a link is a click */}
+        <div className="heat" style={{ width: "max-content" }} onClick={follow}>
           {Array.from({ length: before }, (_, index) => (
             <span key={index} />
           ))}
@@ -63,24 +66,17 @@ function Cell({ day, job, zone }: { day: CalendarDayOut; job: string; zone: stri
   const ended = day.succeeded + day.failed;
   const words = wordsOf(day);
   return (
-    <Tooltip
-      openDelay={60}
-      label={
-        <>
-          {day.date}
-          <br />
-          {words}
-        </>
-      }
+    <a
+      className="heat-cell"
+      href={`/jobs/${encodeURIComponent(job)}?${query}`}
+      tabIndex={-1}
+      data-tip={`${day.date}\n${words}`}
+      style={styleOf(day, ended)}
     >
-      <Link
-        className="heat-cell"
-        to={`/jobs/${encodeURIComponent(job)}?${query}`}
-        tabIndex={-1}
-        aria-label={`${day.date}: ${words}`}
-        style={styleOf(day, ended)}
-      />
-    </Tooltip>
+      <span className="sr-only">
+        {day.date}: {words}
+      </span>
+    </a>
   );
 }
 

@@ -42,6 +42,7 @@ import { allZones, setZone, useZone } from "../lib/prefs";
 import { clockTime, LOCAL_ZONE } from "../lib/time";
 import { Bell } from "./Bell";
 import { useShortcuts } from "./shortcuts";
+import { Tips } from "./Tips";
 
 const Palette = lazy(() => import("./Palette"));
 const ShortcutHelp = lazy(() => import("./ShortcutHelp"));
@@ -128,6 +129,7 @@ export function Shell() {
         {palette && <Palette items={items} onClose={() => setPalette(false)} />}
         {help && <ShortcutHelp items={items} onClose={() => setHelp(false)} />}
       </Suspense>
+      <Tips />
       <ScrollRestoration getKey={(location) => location.pathname} />
     </>
   );

@@ -1,13 +1,13 @@
-import { memo, useState } from "react";
-import { Link } from "react-router";
+import { type MouseEvent, memo } from "react";
+import { useNavigate } from "react-router";
 import type { GlanceOut } from "../api/schema";
 import { useZone } from "../lib/prefs";
-import { exactTime, millis } from "../lib/time";
-import { reasonWords, stateWords } from "../lib/words";
+import { barsOf, HEIGHT, STEP, summaryOf, wordsOf } from "../lib/strip";
 
 /**
  * The last results of a job, oldest at the left: height is duration, a failure is always full, and
- * what did not run is hollow.
+ * what did not run is hollow. One picture, because a list has dozens of these: what is pointed at
+ * is told from the place, and a click goes to it.
  */
 export const Strip = memo(function Strip({
   executions,
@@ -17,49 +17,35 @@ export const Strip = memo(function Strip({
   slots?: number;
 }) {
   const zone = useZone();
-  // One for the strip: a list has dozens of these, and each bar with its own would make it slow.
-  const [hovered, setHovered] = useState<number | null>(null);
+  const navigate = useNavigate();
   const shown = executions.slice(0, slots).reverse();
-  const longest = Math.max(1, ...shown.map((one) => one.duration_ms ?? 0));
-  const one = hovered === null ? undefined : shown[hovered];
+  const at = (event: MouseEvent<SVGSVGElement>) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const slot = Math.floor(((event.clientX - box.left) / box.width) * slots);
+    return shown[slot - (slots - shown.length)];
+  };
   return (
-    <div style={{ position: "relative" }}>
-      <div className="strip">
-        {Array.from({ length: slots - shown.length }, (_, index) => (
-          <span className="bar" key={index} aria-hidden="true" />
-        ))}
-        {shown.map((bar, index) => (
-          <Link
-            key={bar.id}
-            to={`/executions/${bar.id}`}
-            tabIndex={-1}
-            aria-label={`${stateWords(bar.state).label}, ${exactTime(Date.parse(bar.fire_time), zone)}`}
-            onPointerEnter={() => setHovered(index)}
-            onPointerLeave={() => setHovered(null)}
-          >
-            <i
-              className={`i-${stateWords(bar.state).tone}`}
-              style={{ height: height(bar, longest) }}
-            />
-          </Link>
-        ))}
-      </div>
-      {one && (
-        <div className="chart-tip" style={{ right: 0, bottom: "calc(100% + 4px)" }}>
-          {stateWords(one.state).label}
-          {one.http_status ? ` · ${one.http_status}` : ""}
-          {one.duration_ms === null ? "" : ` · ${millis(one.duration_ms)}`}
-          {one.reason ? ` · ${reasonWords(one.reason)}` : ""}
-          <br />
-          {exactTime(Date.parse(one.fire_time), zone)}
-        </div>
-      )}
-    </div>
+    // biome-ignore lint/a11y/useKeyWithClickEvents: by keys one goes through the job's page
+    <svg
+      className="strip"
+      viewBox={`0 0 ${slots * STEP} ${HEIGHT}`}
+      width={slots * STEP}
+      height={HEIGHT}
+      role="img"
+      aria-label={summaryOf(shown)}
+      data-tip=""
+      onPointerMove={(event) => {
+        const one = at(event);
+        event.currentTarget.dataset.tip = one ? wordsOf(one, zone) : "";
+      }}
+      onClick={(event) => {
+        const one = at(event);
+        if (one) void navigate(`/executions/${one.id}`);
+      }}
+    >
+      {barsOf(shown, slots).map(([tone, path]) => (
+        <path key={tone} className={`bar-${tone}`} d={path} />
+      ))}
+    </svg>
   );
 });
-
-function height(one: GlanceOut, longest: number): string {
-  if (one.state === "failed") return "100%";
-  if (one.duration_ms === null) return "35%";
-  return `${Math.round(30 + 60 * Math.sqrt(one.duration_ms / longest))}%`;
-}

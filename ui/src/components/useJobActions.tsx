@@ -20,10 +20,18 @@ const DONE: Record<Verb, string> = {
   resume: "resumed",
   remove: "deleted",
 };
+const DOING: Record<Verb, string> = {
+  trigger: "Triggering",
+  pause: "Pausing",
+  resume: "Resuming",
+  remove: "Deleting",
+};
 const AT_ONCE = 6;
+/** So many take long enough to say that they are under way. */
+const MANY = 20;
 
 /** What can be done to one job or many: undo where there is one, a question where there is none. */
-export function useJobActions(after?: (verb: Verb) => void) {
+export function useJobActions(after?: (verb: Verb, done: readonly Named[]) => void) {
   const client = useQueryClient();
 
   async function refresh() {
@@ -40,6 +48,7 @@ export function useJobActions(after?: (verb: Verb) => void) {
     const done: Named[] = [];
     let execution: string | undefined;
     const waiting = [...jobs];
+    const progress = jobs.length > MANY ? sayUnderWay(verb, jobs.length) : null;
     await Promise.all(
       Array.from({ length: Math.min(AT_ONCE, waiting.length) }, async () => {
         for (let job = waiting.shift(); job; job = waiting.shift()) {
@@ -53,9 +62,10 @@ export function useJobActions(after?: (verb: Verb) => void) {
         }
       }),
     );
+    if (progress) notifications.hide(progress);
     await refresh();
     if (done.length > 0) {
-      after?.(verb);
+      after?.(verb, done);
       if (!quiet) say(verb, done, execution);
     }
     const first = failures[0];
@@ -70,6 +80,18 @@ export function useJobActions(after?: (verb: Verb) => void) {
         message: messageOf(first.error),
       });
     }
+  }
+
+  function sayUnderWay(verb: Verb, number: number): string {
+    const id = `doing-${Date.now()}`;
+    notifications.show({
+      id,
+      loading: true,
+      autoClose: false,
+      withCloseButton: false,
+      message: `${DOING[verb]} ${count(number, "job")}…`,
+    });
+    return id;
   }
 
   function say(verb: Verb, done: readonly Named[], execution: string | undefined) {

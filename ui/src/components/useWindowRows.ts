@@ -7,15 +7,15 @@ export function useWindowRows({
   count,
   height,
   phoneHeight,
-  more,
+  show,
 }: {
   count: number;
   height: number;
   phoneHeight: number;
-  /** Fetches the next part; called when its place comes into sight. */
-  more: (() => void) | null;
+  /** Told which rows are in sight. */
+  show: (first: number, last: number) => void;
 }) {
-  const phone = useMediaQuery("(max-width: 760px)") ?? false;
+  const phone = usePhone();
   const ref = useRef<HTMLDivElement>(null);
   const margin = useOffset(ref);
   const size = phone ? phoneHeight : height;
@@ -24,22 +24,32 @@ export function useWindowRows({
     estimateSize: () => size,
     overscan: 8,
     scrollMargin: margin,
+    // Painting within the event of the wheel is what makes it wait for its turn.
+    useFlushSync: false,
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: rows are as high as the screen is wide
   useEffect(() => virtual.measure(), [size, virtual]);
   const rows = virtual.getVirtualItems();
-  const last = rows.at(-1)?.index ?? -1;
-  useEffect(() => {
-    if (more && last >= count - 10) more();
-  }, [more, last, count]);
+  const first = rows[0]?.index ?? 0;
+  const last = rows.at(-1)?.index ?? 0;
+  useEffect(() => show(first, last), [show, first, last]);
   return {
     ref,
     rows,
+    first,
+    last,
     total: virtual.getTotalSize(),
     margin,
     phone,
     scrollTo: virtual.scrollToIndex,
   };
+}
+
+/** Whether rows have two lines, because the screen is narrow. */
+export function usePhone(): boolean {
+  return (
+    useMediaQuery("(max-width: 760px)", undefined, { getInitialValueInEffect: false }) ?? false
+  );
 }
 
 function useOffset(ref: RefObject<HTMLDivElement | null>): number {

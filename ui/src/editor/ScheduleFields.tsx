@@ -1,13 +1,7 @@
-import {
-  Button,
-  NativeSelect,
-  NumberInput,
-  SegmentedControl,
-  Select,
-  TextInput,
-} from "@mantine/core";
+import { Button, NativeSelect, NumberInput, Select, TextInput } from "@mantine/core";
 import { IconChevronDown } from "@tabler/icons-react";
 import { useState } from "react";
+import { Segments } from "../components/Segments";
 import { fromCron, type Simple, toCron, WEEKDAYS } from "../lib/cron";
 import { errorsAt, type Form, type ScheduleKind } from "../lib/form";
 import { allZones } from "../lib/prefs";
@@ -41,26 +35,27 @@ export function ScheduleFields({
     );
   return (
     <>
-      <SegmentedControl
-        mb={12}
-        value={value.kind}
-        onChange={(kind) => {
-          const next = kind as ScheduleKind;
-          // The builder shows what it can say; anything else starts from its first choice.
-          if (next === "simple" && !fromCron(value.cron)) {
-            onChange({ kind: next, cron: "0 9 * * *" });
-          } else if (next === "at" && !value.at) {
-            onChange({ kind: next, at: new Date(Date.now() + 3_600_000).toISOString() });
-          } else onChange({ kind: next });
-        }}
-        data={[
-          { value: "simple", label: "Regularly" },
-          { value: "every", label: "Interval" },
-          { value: "at", label: "Once" },
-          { value: "cron", label: "Cron" },
-        ]}
-        aria-label="Kind of schedule"
-      />
+      <div className="choice">
+        <Segments
+          value={value.kind}
+          onChange={(kind) => {
+            const next = kind as ScheduleKind;
+            // The builder shows what it can say; anything else starts from its first choice.
+            if (next === "simple" && !fromCron(value.cron)) {
+              onChange({ kind: next, cron: "0 9 * * *" });
+            } else if (next === "at" && !value.at) {
+              onChange({ kind: next, at: new Date(Date.now() + 3_600_000).toISOString() });
+            } else onChange({ kind: next });
+          }}
+          data={[
+            { value: "simple", label: "Regularly" },
+            { value: "every", label: "Interval" },
+            { value: "at", label: "Once" },
+            { value: "cron", label: "Cron" },
+          ]}
+          label="Kind of schedule"
+        />
+      </div>
       <div className="fields">
         {value.kind === "simple" && (
           <Builder cron={value.cron} onChange={(cron) => onChange({ cron })} />

@@ -1,12 +1,6 @@
-import {
-  ActionIcon,
-  Button,
-  NativeSelect,
-  SegmentedControl,
-  Textarea,
-  TextInput,
-} from "@mantine/core";
+import { ActionIcon, Button, NativeSelect, Textarea, TextInput } from "@mantine/core";
 import { IconPlus, IconX } from "@tabler/icons-react";
+import { Segments } from "../components/Segments";
 import { type BodyKind, errorsAt, type Form, rowId } from "../lib/form";
 import { jsonProblem } from "../lib/text";
 
@@ -26,16 +20,17 @@ export function TargetFields({
 }) {
   return (
     <>
-      <SegmentedControl
-        mb={12}
-        value={value.kind}
-        onChange={(kind) => onChange({ kind: kind as Target["kind"] })}
-        data={[
-          { value: "url", label: "Call a URL" },
-          { value: "log", label: "Write into the log" },
-        ]}
-        aria-label="Kind of target"
-      />
+      <div className="choice">
+        <Segments
+          value={value.kind}
+          onChange={(kind) => onChange({ kind: kind as Target["kind"] })}
+          data={[
+            { value: "url", label: "Call a URL" },
+            { value: "log", label: "Write into the log" },
+          ]}
+          label="Kind of target"
+        />
+      </div>
       {value.kind === "log" ? (
         <Textarea
           label="Line"
@@ -152,8 +147,7 @@ function Http({
       <div style={{ gridColumn: "1 / -1" }}>
         <div style={{ display: "flex", alignItems: "center", gap: 12, marginBottom: 6 }}>
           <span style={{ fontWeight: 500 }}>Body</span>
-          <SegmentedControl
-            size="xs"
+          <Segments
             value={value.bodyKind}
             onChange={(kind) => onChange({ bodyKind: kind as BodyKind })}
             data={[
@@ -162,7 +156,7 @@ function Http({
               { value: "text", label: "Text" },
               { value: "base64", label: "Base64" },
             ]}
-            aria-label="Kind of body"
+            label="Kind of body"
           />
           {value.bodyKind === "json" && (
             <Button

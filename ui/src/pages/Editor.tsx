@@ -28,6 +28,7 @@ import {
   scheduleFrom,
 } from "../lib/form";
 import { useTitle } from "../lib/useTitle";
+import { randomUuid } from "../lib/uuid";
 import { NotFound } from "./NotFound";
 
 export default function EditorPage() {
@@ -74,7 +75,7 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
   const [restored, setRestored] = useState(draft !== null);
   const [saved, setSaved] = useState(false);
   // The same for each try, so that an answer that got lost does not make a second job.
-  const [requestKey, setRequestKey] = useState(() => crypto.randomUUID());
+  const [requestKey, setRequestKey] = useState(() => randomUuid());
   const dirty = !saved && JSON.stringify(form) !== JSON.stringify(initial);
   const client = useQueryClient();
   const navigate = useNavigate();
@@ -131,7 +132,7 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
       setTimeout(() => void navigate(`/jobs/${encodeURIComponent(made.name)}`), 0);
     },
     onError: () => {
-      setRequestKey(crypto.randomUUID());
+      setRequestKey(randomUuid());
       requestAnimationFrame(() => {
         const first = document.querySelector<HTMLElement>('[aria-invalid="true"]');
         if (first) first.focus();

@@ -1,4 +1,4 @@
-import { Button, Menu, SegmentedControl, Skeleton, Tabs, Tooltip } from "@mantine/core";
+import { Button, Menu, Skeleton, Tabs } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import {
   IconCopy,
@@ -25,6 +25,7 @@ import { LinkButton } from "../components/LinkButton";
 import { Figure, Lines, Panel } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import { ScrollX } from "../components/ScrollX";
+import { Segments } from "../components/Segments";
 import { StateMark, StatusBadge } from "../components/State";
 import { useKeys } from "../components/shortcuts";
 import { ClockTime, RelTime } from "../components/Time";
@@ -246,12 +247,11 @@ function OverviewTab({ job }: { job: JobOut }) {
         <div className="panel-head" style={{ alignItems: "center" }}>
           <h2>{job.schedule.description}</h2>
           <div className="aside">
-            <SegmentedControl
-              size="xs"
-              data={[...WINDOWS]}
+            <Segments
+              data={WINDOWS}
               value={window}
               onChange={(value) => change({ window: value === "24h" ? null : value })}
-              aria-label="How far back the figures go"
+              label="How far back the figures go"
             />
           </div>
         </div>
@@ -406,11 +406,12 @@ function NextTen({ job }: { job: JobOut }) {
                     <td className="nowrap">
                       {dayOf(at, own)} {clockTime(at, own)}{" "}
                       {fire.offset_changed && (
-                        <Tooltip
-                          label={`The clocks were changed since the fire before: now ${offsetName(at, own)}`}
+                        <span
+                          className="tag tone-warn"
+                          data-tip={`The clocks were changed since the fire before: now ${offsetName(at, own)}`}
                         >
-                          <span className="tag tone-warn">clock change, {offsetName(at, own)}</span>
-                        </Tooltip>
+                          clock change, {offsetName(at, own)}
+                        </span>
                       )}
                     </td>
                     {both && (
@@ -489,12 +490,11 @@ function DefinitionTab({ job }: { job: JobOut }) {
       <Panel
         title="Definition"
         aside={
-          <SegmentedControl
-            size="xs"
+          <Segments
             data={["JSON", "YAML", "curl", "Python"]}
             value={form}
             onChange={setForm}
-            aria-label="Written as"
+            label="Written as"
           />
         }
       >

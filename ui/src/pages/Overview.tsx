@@ -1,4 +1,4 @@
-import { SegmentedControl, Skeleton, Tooltip } from "@mantine/core";
+import { Skeleton } from "@mantine/core";
 import {
   IconAlertTriangle,
   IconBell,
@@ -24,14 +24,17 @@ import { Lines as LineChart } from "../charts/Lines";
 import { asDuration, stepFor } from "../charts/scale";
 import { TimeBars } from "../charts/TimeBars";
 import { FirstStep } from "../components/FirstStep";
+import { NodeList } from "../components/Nodes";
 import { Figure, Lines, Panel } from "../components/Panel";
 import { Problem } from "../components/Problem";
+import { Segments } from "../components/Segments";
 import { StateMark } from "../components/State";
 import { Strip } from "../components/Strip";
 import { RelTime, useNow } from "../components/Time";
+import { coordinationWords } from "../lib/nodes";
 import { useZone } from "../lib/prefs";
 import { count, percent, rate } from "../lib/text";
-import { clockTime, dayOf, exactTime, millis, parseDuration, span } from "../lib/time";
+import { clockTime, dayOf, millis, parseDuration, span } from "../lib/time";
 import { useTitle } from "../lib/useTitle";
 import { oneOf, useUrlState } from "../lib/useUrlState";
 import { verdict } from "../lib/verdict";
@@ -89,12 +92,11 @@ export default function Overview() {
             <h1 data-testid="verdict">{said.title}</h1>
             <div className="dim">{said.detail || " "}</div>
           </div>
-          <SegmentedControl
-            size="xs"
-            data={[...WINDOWS]}
+          <Segments
+            data={WINDOWS}
             value={window}
             onChange={(value) => change({ window: value === "1h" ? null : value })}
-            aria-label="How far back the figures go"
+            label="How far back the figures go"
           />
         </div>
         {stats.error && !data ? (
@@ -380,16 +382,13 @@ function NextFires({ fires }: { fires: readonly NextFire[] }) {
 }
 
 function Countdown({ at }: { at: string }) {
-  const zone = useZone();
   const now = useNow();
   const left = Date.parse(at) - now;
   const text = left < 1_000 ? "now" : left < 600_000 ? clock(left) : `in ${span(left)}`;
   return (
-    <Tooltip label={exactTime(Date.parse(at), zone)}>
-      <time dateTime={at} className={left < 10_000 ? "tone-busy" : ""}>
-        {text}
-      </time>
-    </Tooltip>
+    <time dateTime={at} data-at={Date.parse(at)} className={left < 10_000 ? "tone-busy" : ""}>
+      {text}
+    </time>
   );
 }
 
@@ -446,14 +445,14 @@ function Missed() {
           <Link className="name cut" to={`/executions/${one.id}`}>
             {one.job_name}
           </Link>
-          <Tooltip
-            label={`${one.skipped_count && one.skipped_count > 1 ? `${count(one.skipped_count, "fire")}: ` : ""}${reasonWords(one.reason)}`}
+          <span
+            className="dim cut"
+            style={{ flex: "0 1 auto" }}
+            data-tip={`${one.skipped_count && one.skipped_count > 1 ? `${count(one.skipped_count, "fire")}: ` : ""}${reasonWords(one.reason)}`}
           >
-            <span className="dim cut" style={{ flex: "0 1 auto" }}>
-              {one.skipped_count && one.skipped_count > 1 ? `${one.skipped_count}× ` : ""}
-              {one.reason ?? one.state}
-            </span>
-          </Tooltip>
+            {one.skipped_count && one.skipped_count > 1 ? `${one.skipped_count}× ` : ""}
+            {one.reason ?? one.state}
+          </span>
           <span className="end">
             <RelTime at={one.fire_time} />
           </span>
@@ -477,25 +476,10 @@ function Nodes() {
       }
     >
       {data ? (
-        <ul className="rows">
-          {data.nodes.slice(0, 6).map((node) => (
-            <li key={node.incarnation}>
-              <span className={`state tone-${node.lease.state === "held" ? "good" : "bad"}`}>
-                {node.lease.state === "held" ? (
-                  <IconCheck size={14} stroke={2.25} aria-hidden="true" />
-                ) : (
-                  <IconAlertTriangle size={14} stroke={2.25} aria-hidden="true" />
-                )}
-                {node.lease.state === "held" ? "Holds its lease" : "Silent"}
-              </span>
-              <span className="cut">{node.name}</span>
-              <span className="dim nowrap">{node.this ? "answers here" : ""}</span>
-              <span className="end dim">
-                {node.load.in_flight ?? "–"} in flight · {node.load.held ?? "–"} held
-              </span>
-            </li>
-          ))}
-        </ul>
+        <>
+          <NodeList cluster={data} />
+          <p className="dim panel-note">{coordinationWords(data)}</p>
+        </>
       ) : (
         <Lines count={1} />
       )}

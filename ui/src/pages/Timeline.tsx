@@ -1,15 +1,15 @@
-import { ActionIcon, Button, SegmentedControl, Skeleton, Tooltip } from "@mantine/core";
+import { ActionIcon, Button, Skeleton } from "@mantine/core";
 import { IconChevronLeft, IconChevronRight, IconMinus, IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { scaleLinear } from "d3-scale";
 import { type PointerEvent, useMemo, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { someExecutionsQuery, timelineQuery } from "../api/queries";
 import type { TimelineOut } from "../api/schema";
-import { asDuration } from "../charts/scale";
+import { asDuration, linear } from "../charts/scale";
 import { tickLabel, timeTicks } from "../charts/TimeBars";
 import { useWidth } from "../charts/useSize";
 import { Problem } from "../components/Problem";
+import { Segments } from "../components/Segments";
 import { useKeys } from "../components/shortcuts";
 import { useTicking } from "../components/Time";
 import { serverTime } from "../lib/clock";
@@ -99,12 +99,11 @@ export default function Timeline() {
       <div className="page-head">
         <h1>Timeline</h1>
         <div className="actions" style={{ alignItems: "center" }}>
-          <SegmentedControl
-            size="xs"
+          <Segments
             data={PRESETS}
             value={PRESETS.find((one) => parseDuration(one) === range) ?? ""}
             onChange={(value) => look(following ? null : center, parseDuration(value))}
-            aria-label="Length of time"
+            label="Length of time"
           />
           <Button.Group>
             <Tool label="Earlier (←)" icon={<IconChevronLeft size={15} />} act={() => pan(-0.5)} />
@@ -160,11 +159,16 @@ function Tool({
   off?: boolean;
 }) {
   return (
-    <Tooltip label={label}>
-      <ActionIcon variant="default" size={30} onClick={act} disabled={off} aria-label={label}>
-        {icon}
-      </ActionIcon>
-    </Tooltip>
+    <ActionIcon
+      variant="default"
+      size={30}
+      onClick={act}
+      disabled={off}
+      aria-label={label}
+      data-tip={label}
+    >
+      {icon}
+    </ActionIcon>
   );
 }
 
@@ -209,7 +213,7 @@ function Axis({
   const left = phone ? 104 : 170;
   const width = Math.max(60, whole - left - 14);
   const x = useMemo(
-    () => scaleLinear([view.since, view.until], [0, width]),
+    () => linear([view.since, view.until], [0, width]),
     [view.since, view.until, width],
   );
   const lanes = useMemo(
@@ -326,7 +330,7 @@ function Density({
   for (const one of past) byStep.set(one.at, one.good + one.bad + one.warn);
   for (const one of ahead) byStep.set(one.at, (byStep.get(one.at) ?? 0) + one.fires);
   const highest = Math.max(1, ...byStep.values());
-  const y = scaleLinear([0, highest], [STRIP, 22]);
+  const y = linear([0, highest], [STRIP, 22]);
   const bar = Math.max(1, x(view.since + view.step) - x(view.since) - 1);
   const axis = timeTicks(view.since, view.until, width, zone);
 

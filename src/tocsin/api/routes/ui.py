@@ -99,7 +99,7 @@ def add_routes(app: FastAPI, folder: Path | None) -> None:
         app.add_route(f"/{name}", page, include_in_schema=False)
         app.add_route(f"/{name}/{{rest:path}}", page, include_in_schema=False)
     app.add_route("/assets/{name}", asset, include_in_schema=False)
-    for name in ("favicon.svg", "favicon-bad.svg", "theme.js"):
+    for name in ("favicon.svg", "favicon-bad.svg", "early.js"):
         app.add_route(f"/{name}", at_root, include_in_schema=False)
 
 

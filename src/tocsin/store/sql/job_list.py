@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     exists,
     func,
+    literal_column,
     or_,
     select,
     text,
@@ -37,6 +38,10 @@ _SET_ASIDE = frozenset({JobStatus.PAUSED, JobStatus.CANCELLED})
 _BY_ID = "INDEXED BY sqlite_autoindex_jobs_1"
 _BY_STATUS = "INDEXED BY jobs_set_aside"
 _BY_FIRE = "INDEXED BY timers_fire"
+_BY_FAILURE = "INDEXED BY health_failing"
+
+_RANKS = (FAILING, "last_state <> 'failed'")
+"""What jobs are ranked by that have a last result; both are read in the order of ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,8 @@ def _page(conn: Connection, query: JobQuery, wanted: _Filter) -> list[Row]:
             return _sorted(conn, query, wanted, jobs.c.updated_at)
         case JobSort.NEXT_FIRE:
             return _by_next_fire(conn, query, wanted)
+        case JobSort.LAST_RESULT:
+            return _by_last_result(conn, query, wanted)
     assert_never(query.sort)
 
 
@@ -121,15 +128,69 @@ def _by_next_fire(conn: Connection, query: JobQuery, wanted: _Filter) -> list[Ro
         cursor = None
     if len(found) < size:
         idle = ~exists().where(timers.c.job_id == jobs.c.id)
-        page = select(*READ_JOB).where(idle, *wanted.conditions)
-        page = page.with_hint(jobs, wanted.hint or _BY_ID, "sqlite")
-        if cursor is not None:
-            after = _text_of(cursor, 1)
-            page = page.where(jobs.c.id < after if query.descending else jobs.c.id > after)
-        last = jobs.c.id.desc() if query.descending else jobs.c.id
-        rows = conn.execute(page.order_by(last).limit(size - len(found)))
-        found += [(*row, None) for row in rows]
+        rest = _rest(query, wanted, idle, cursor).limit(size - len(found))
+        found += [(*row, None) for row in conn.execute(rest)]
     return found
+
+
+def _by_last_result(conn: Connection, query: JobQuery, wanted: _Filter) -> list[Row]:
+    """Jobs that failed last, then the others that have run, then those that never did.
+
+    Descending, the first two change places. Each of the three is read in the order of its index,
+    so a page costs its rows, however many there are of the others.
+    """
+    size = query.limit + 1
+    found: list[Row] = []
+    cursor = query.cursor
+    ranks = list(enumerate(_RANKS))
+    for rank, condition in ranks[::-1] if query.descending else ranks:
+        if len(found) == size:
+            return found
+        if cursor is not None and cursor[0] != rank:
+            continue
+        of_health: ColumnElement[Any] = health.c.job_id
+        if wanted.hint is None and conn.dialect.name == "sqlite":
+            # The sign keeps SQLite from starting with all jobs: it leaves no other way than to
+            # go through `health`.
+            of_health = literal_column("+health.job_id")
+        page = (
+            select(*READ_JOB)
+            .select_from(health.join(jobs, jobs.c.id == of_health))
+            .where(_condition(condition), *wanted.conditions)
+        )
+        if wanted.hint is not None:
+            page = page.with_hint(jobs, wanted.hint, "sqlite")
+        elif condition is FAILING:
+            page = page.with_hint(health, _BY_FAILURE, "sqlite")
+        page = _in_order_of(page, query, health.c.job_id, cursor)
+        found += [(*row, rank) for row in conn.execute(page.limit(size - len(found)))]
+        cursor = None
+    if len(found) < size:
+        if cursor is not None and cursor[0] is not None:
+            raise _unusable()
+        unknown = ~exists().where(health.c.job_id == jobs.c.id)
+        rest = _rest(query, wanted, unknown, cursor).limit(size - len(found))
+        found += [(*row, None) for row in conn.execute(rest)]
+    return found
+
+
+def _rest(
+    query: JobQuery, wanted: _Filter, without: ColumnElement[bool], cursor: Cursor | None
+) -> Select[Any]:
+    """Jobs that have no place in an order, by their ids."""
+    page = select(*READ_JOB).where(without, *wanted.conditions)
+    page = page.with_hint(jobs, wanted.hint or _BY_ID, "sqlite")
+    return _in_order_of(page, query, jobs.c.id, cursor)
+
+
+def _in_order_of(
+    page: Select[Any], query: JobQuery, key: ColumnElement[str], cursor: Cursor | None
+) -> Select[Any]:
+    """A page in the order of ids, after the cursor."""
+    if cursor is not None:
+        after = _text_of(cursor, 1)
+        page = page.where(key < after if query.descending else key > after)
+    return page.order_by(key.desc() if query.descending else key)
 
 
 def _after(
