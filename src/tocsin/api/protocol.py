@@ -32,7 +32,8 @@ READ_SECONDS: float = 30.0
 READ_BYTES: int = 16_384
 
 LINGER_SECONDS: float = 5.0
-"""How long a connection that is to be closed waits for its client to read the rest."""
+"""How long a connection that is to be closed waits for its client to read the rest, and to hear
+that it need not go on sending."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -50,6 +51,8 @@ class BoundedHttp(HttpToolsProtocol):
     _going: asyncio.TimerHandle | None = None
     _unread: int = 0
     """Bytes of answers that waited when they were last looked at."""
+    _has_refused: bool = False
+    """Whether nothing is taken any more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected."""
@@ -99,6 +102,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
+        if self._has_refused:
+            return
         self._aside += len(data)
         super().data_received(data)
         if self._head is not None:
@@ -168,7 +173,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._close()
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        if self.transport.is_closing():
+        if self._has_refused or self.transport.is_closing():
             return
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None:
@@ -189,7 +194,18 @@ class BoundedHttp(HttpToolsProtocol):
                 b"content-length: %d\r\nconnection: close\r\n\r\n%b"
                 % (status, title.encode(), len(body), body)
             )
-        self._close()
+        self._has_refused = True
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if not self.transport.can_write_eof():  # over TLS
+            self._close()
+            return
+        # To close while something comes in is to reset the connection, and that may take the
+        # answer away from who has not read it yet. So what comes is heard, and forgotten.
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _close(self) -> None:
         if not self.transport.is_closing():

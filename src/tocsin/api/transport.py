@@ -30,6 +30,11 @@ class OneWrite:
             # Who writes without a pause has to learn of a full buffer.
             self._flush()
 
+    def write_eof(self) -> None:
+        """Send nothing more, after everything was sent."""
+        self._flush()
+        self._transport.write_eof()
+
     def close(self) -> None:
         """Close, after everything was sent."""
         self._flush()
