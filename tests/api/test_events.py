@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from tests.support.memory_store import MemoryStore
 from tocsin.api import eventlog
 from tocsin.api.eventlog import TYPES, EventLog, Wanted, words_to_types
 from tocsin.api.routes import events as route
-from tocsin.domain.execution import State
+from tocsin.domain.execution import ResponseExcerpt, State
 from tocsin.domain.instant import format_instant
 from tocsin.store.bus import Bus, CallsStarted, ExecutionsChanged, JobsChanged
 
@@ -412,3 +413,33 @@ def test_words() -> None:
     assert words_to_types(["job", "execution"]) == frozenset(TYPES)
     with pytest.raises(ValueError, match="jobs"):
         words_to_types(["job", "jobs"])
+
+
+SMALL = build.attempt(1, http_status=200, response=ResponseExcerpt(excerpt="ok", truncated=False))
+LARGE = replace(SMALL, response=ResponseExcerpt(excerpt="x" * 4_096, truncated=True))
+
+
+@pytest.mark.parametrize(
+    ("fields", "as_it_is"),
+    [
+        ({}, True),
+        ({"attempts": (SMALL,)}, True),
+        ({"attempts": (replace(SMALL, response=None),)}, True),
+        ({"attempts": (LARGE,)}, False),
+        ({"attempts": (SMALL, SMALL)}, False),
+        ({"attempts": (build.failed_attempt(1),)}, False),
+        ({"input": {"brought": "along"}}, False),
+    ],
+)
+def test_what_is_kept_for_an_event_is_small_and_tells_the_same(
+    fields: dict[str, Any], as_it_is: bool
+) -> None:
+    execution = build.execution(JOB, NOW, state=State.SUCCEEDED, **fields)
+    kept = eventlog._kept_of(execution)
+    assert (kept is execution) is as_it_is
+    if not as_it_is:
+        assert isinstance(kept, tuple)
+        assert not any(isinstance(value, dict | tuple) for value in kept)
+    for kind in ("execution", "execution.started"):
+        told = eventlog._execution_event(kind, kept)
+        assert told == eventlog._execution_event(kind, eventlog._row_of(execution))

@@ -15,6 +15,7 @@ from tests.support.memory_store import MemoryStore
 
 from tocsin.delivery.credentials import Credentials, Mask, MissingSecret
 from tocsin.delivery.http.excerpt import readable
+from tocsin.delivery.http.section import section_of
 from tocsin.domain.job import BasicAuth, BearerAuth, BodyKind, HttpTarget
 from tocsin.services.sealing import CannotOpen, Sealer, new_key, read_key, read_keys
 from tocsin.services.secrets import SecretService
@@ -123,7 +124,7 @@ def test_a_long_value_is_masked_in_its_usual_spellings() -> None:
 
 def test_a_value_that_was_read_as_latin_1_is_masked_in_an_excerpt() -> None:
     echoed = "straße-geheim".encode().decode("latin-1").encode()
-    shown = readable(echoed, charset="utf-8", encoding=None, size=len(echoed), truncated=False)
+    shown = readable(echoed, section_of([]), size=len(echoed), truncated=False)
     assert Mask(["straße-geheim"])(shown) == "[secret]"
 
 

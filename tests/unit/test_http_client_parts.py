@@ -18,7 +18,7 @@ from tocsin.delivery.http.message import CallFailed
 from tocsin.delivery.http.outcome import outcome_of
 from tocsin.delivery.http.redirect import Step, next_step
 from tocsin.delivery.http.section import section_of
-from tocsin.delivery.http.trace import Trace
+from tocsin.delivery.http.trace import Opening, Trace
 from tocsin.delivery.http.url import parse_url
 from tocsin.delivery.http.wire import RESERVED, RequestWriter, end
 
@@ -184,11 +184,9 @@ def text(
         headers.append((b"Content-Type", content_type.encode()))
     if encoding is not None:
         headers.append((b"content-encoding", encoding.encode()))
-    section = section_of(headers)
     return readable(
         start,
-        charset=section.charset,
-        encoding=section.encoding,
+        section_of(headers),
         size=len(start) if size is None else size,
         truncated=truncated,
     )
@@ -618,7 +616,8 @@ def test_a_redirect_never_leaves_tls() -> None:
 
 def test_an_outcome_tells_each_phase_in_milliseconds_to_the_microsecond() -> None:
     trace = Trace()
-    trace.dns, trace.connect, trace.proxy, trace.tls = 0.0011111, 0.0022226, 0.003, 0.0
+    opening = trace.opening = Opening()
+    opening.dns, opening.connect, opening.proxy, opening.tls = 0.0011111, 0.0022226, 0.003, 0.0
     reader = reading(excerpt=2)
     assert reader.feed(HEAD + b"Content-Length: 3\r\nRetry-After: 5\r\nLocation: /x\r\n\r\nabc")
     trace.reader, trace.written, trace.written_at = reader, True, reader.first_byte_at - 0.0044444

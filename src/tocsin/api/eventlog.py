@@ -60,7 +60,8 @@ EXECUTION_TYPES = (*(f"execution.{state.value}" for state in State), "execution.
 TYPES = (*JOB_TYPES, *EXECUTION_TYPES)
 """Every type of event."""
 
-Row: TypeAlias = tuple[Any, ...]
+Row: TypeAlias = tuple[Any, ...] | Execution
+"""What an event is written from, if anybody asks for it."""
 
 Visible: TypeAlias = Callable[[Sequence[str]], Awaitable[Collection[str]]]
 
@@ -173,9 +174,9 @@ class EventLog:
         match news:
             case ExecutionsChanged(executions=executions):
                 if executions:
-                    self._add("execution", [_row_of(execution) for execution in executions])
+                    self._add("execution", [_kept_of(execution) for execution in executions])
             case CallsStarted(executions=executions):
-                self._add_started([_row_of(execution) for execution in executions])
+                self._add_started([_kept_of(execution) for execution in executions])
             case JobsChanged(change=change, jobs=jobs):
                 if jobs:
                     self._add(f"job.{change}", [_JOB_ROW(job) for job in jobs])
@@ -340,11 +341,13 @@ def _fits(event: _Event, wanted: Wanted, known: Mapping[str, bool]) -> bool:
     return wanted.types is None or event.kind in wanted.types
 
 
-# Only what an event shows is kept: an execution holds the excerpts of its answers.
-_JOB_ROW: Callable[[Any], Row] = attrgetter(
+KEPT_EXCERPT = 200
+"""Characters of an answer with which an execution is kept as it is."""
+
+_JOB_ROW: Callable[[Any], tuple[Any, ...]] = attrgetter(
     "id", "namespace", "name", "status", "version", "updated_at"
 )
-_EXECUTION_ROW: Callable[[Any], Row] = attrgetter(
+_EXECUTION_ROW: Callable[[Any], tuple[Any, ...]] = attrgetter(
     "id",
     "job_id",
     "job_name",
@@ -362,7 +365,28 @@ _EXECUTION_ROW: Callable[[Any], Row] = attrgetter(
 )
 
 
-def _row_of(execution: Execution) -> Row:
+def _kept_of(execution: Execution) -> Row:
+    """What is kept of an execution; nearly all of it goes before anybody has read it.
+
+    Itself, which costs nothing, where it is small; else what an event shows of it: it may hold the
+    body that a trigger brought along, and the excerpts of its answers.
+    """
+    attempts = execution.attempts
+    if execution.input is None and (
+        not attempts
+        or (
+            len(attempts) == 1
+            and attempts[0].error is None
+            and (
+                (response := attempts[0].response) is None or len(response.excerpt) <= KEPT_EXCERPT
+            )
+        )
+    ):
+        return execution
+    return _row_of(execution)
+
+
+def _row_of(execution: Execution) -> tuple[Any, ...]:
     attempts = execution.attempts
     if not attempts:
         return (*_EXECUTION_ROW(execution), 0, None, None, None, None, None)
@@ -379,13 +403,13 @@ def _row_of(execution: Execution) -> Row:
     )
 
 
-def _reset_event(kind: str, row: Row) -> _Event:
+def _reset_event(kind: str, row: Any) -> _Event:
     """News of other nodes was lost: what a reader shows may be behind."""
     data = {"reason": "news_lost", "last_event_id": row[0]}
     return _Event(kind, "", "", "", orjson.dumps(data))
 
 
-def _job_event(kind: str, row: Row) -> _Event:
+def _job_event(kind: str, row: Any) -> _Event:
     job_id, namespace, name, status, version, updated_at = row
     data = {
         "id": job_id,
@@ -402,7 +426,7 @@ def _execution_event(kind: str, row: Row) -> _Event:
         execution_id, job_id, job_name, namespace, trigger, fire_time, due, state, reason,
         available_at, finished_at, skipped_until, skipped_count, retry_of, attempts, started_at,
         duration, http_status, error_kind, error,
-    ) = row  # fmt: skip
+    ) = _row_of(row) if isinstance(row, Execution) else row  # fmt: skip
     final = state.final
     data = {
         "id": execution_id,

@@ -18,6 +18,9 @@ MANY = "outcomes"
 """The event that stands for the ``lines`` that it carries: to log each by itself would cost more
 than the call that it tells of. Whatever renders events takes it apart."""
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_SUCCEEDED = State.SUCCEEDED
+
 
 def log_outcomes(executions: Iterable[Execution]) -> None:
     """Say what became of executions: ended, or waiting for a retry."""
@@ -26,7 +29,7 @@ def log_outcomes(executions: Iterable[Execution]) -> None:
     bad: list[Line] = []
     for execution in executions:
         state = execution.state
-        if state is State.SUCCEEDED:
+        if state is _SUCCEEDED:
             good.append(("execution.succeeded", _fields(execution)))
         elif state is State.CANCELLED:
             good.append(("execution.cancelled", _fields(execution)))
@@ -61,7 +64,7 @@ def _fields(execution: Execution) -> dict[str, Any]:
     if attempts:
         last = attempts[-1]
         fields["attempt"] = last.number
-        fields["duration_ms"] = round(last.duration_ms, 1)
+        fields["duration_ms"] = int(last.duration_ms * 10 + 0.5) / 10  # ``round`` takes longer.
         fields["lateness_ms"] = lateness(execution)
         if last.http_status is not None:
             fields["http_status"] = last.http_status

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -52,14 +52,12 @@ class Outputs:
     def emit(self, level: str, lines: Iterable[Line]) -> None:
         """Render events for each place and queue them; never waits and never raises."""
         now = time.time()
-        told: list[tuple[str, Mapping[str, Any]]] = []
-        for event, fields in lines:
+        told = lines if isinstance(lines, Sequence) else tuple(lines)
+        for _, fields in told:
             if "exc_info" in fields:
                 structlog.processors.format_exc_info(None, level, fields)
-            if self._process is not None:
-                told.append((event, {"process": self._process, **fields}))
-            else:
-                told.append((event, fields))
+        if self._process is not None:
+            told = [(event, {"process": self._process, **fields}) for event, fields in told]
         for render, writers in self._writers.items():
             rendered = [render(now, level, event, fields) for event, fields in told]
             for writer in writers:

@@ -133,10 +133,6 @@ class Metrics(Collector):
         """The store could not do something."""
         self._store_errors.add((error.code,))
 
-    def observe_results(self, executions: Iterable[Execution]) -> None:
-        """Executions that came back from a call, without the record's figures."""
-        self._observe(executions, called=True)
-
     def _observe(self, executions: Iterable[Execution], *, called: bool) -> None:
         late: list[float] = []
         durations: list[float] = []

@@ -22,6 +22,10 @@ LOOK_AT_MOST = 4_096
 """Bytes of an answer that is looked up so; of a longer one the parser is the smaller part."""
 
 
+_NONE: list[tuple[bytes, bytes]] = []
+"""No headers; each answer that begins gets a list of its own."""
+
+
 class KnownAnswer(NamedTuple):
     """What the parser found of a header section; it finds the same of the same bytes."""
 
@@ -65,12 +69,12 @@ class AnswerReader:
 
     __slots__ = (
         "_barren",
-        "_kept",
         "_known",
         "_max_body",
         "_parser",
         "_room",
         "_to_head",
+        "body",
         "complete",
         "first_byte_at",
         "headers",
@@ -92,7 +96,7 @@ class AnswerReader:
     def begin(self, *, to_head: bool, max_body: int, excerpt: int) -> None:
         """Expect the answer to a new request."""
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers = _NONE
         self.section: Section | None = None
         """What the headers say, where that is known already."""
         self.size = 0
@@ -102,18 +106,13 @@ class AnswerReader:
         self._to_head = to_head
         self._max_body = max_body
         self._room = excerpt
-        self._kept: list[bytes] = []
+        self.body = b""
+        """The kept start of the body."""
         self._barren = 0
 
     def discard(self) -> None:
         """Break the reference cycle with the parser; nothing can be read after it."""
         del self._parser
-
-    @property
-    def body(self) -> bytes:
-        """The kept start of the body."""
-        kept = self._kept
-        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def header(self, name: bytes) -> bytes | None:
         """Return the first header of that name (lower case)."""
@@ -156,7 +155,7 @@ class AnswerReader:
         self.headers = headers
         self.section = about
         self.size = length
-        self._kept.append(body if length <= self._room else body[: self._room])
+        self.body = body if length <= self._room else body[: self._room]
         self.complete = True
         return True
 
@@ -206,6 +205,8 @@ class AnswerReader:
         """Notice bytes after the answer."""
         if self.complete:
             self.surplus = True
+        else:
+            self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
@@ -245,7 +246,8 @@ class AnswerReader:
         self.size += len(data)
         room = self._room
         if room > 0:
-            self._kept.append(data[:room])
+            # Copied again with each piece, but never more than the little that is kept.
+            self.body += data[:room]
             self._room = room - len(data)
         if self.size > self._max_body:
             raise CallFailed("too_large", f"the answer's body is over {self._max_body} bytes")
@@ -256,7 +258,7 @@ class AnswerReader:
             self.complete = True
         elif self.status != 101:
             self.status = 0
-            self.headers = []
+            self.headers = _NONE
 
 
 def _endless() -> CallFailed:

@@ -76,7 +76,7 @@ class HttpClient:
             proxies=proxies or ProxyRules(),
             user_agent=user_agent,
         )
-        self._pool = Pool(
+        self.pool = Pool(
             per_origin=max_connections_per_origin,
             max_idle=max_idle,
             idle_timeout=idle_timeout,
@@ -89,12 +89,12 @@ class HttpClient:
     @property
     def open_connections(self) -> int:
         """How many connections are open, busy or idle."""
-        return self._pool.open
+        return self.pool.open
 
     @property
     def idle_connections(self) -> int:
         """How many connections wait for a next call."""
-        return self._pool.idle
+        return self.pool.idle
 
     def head(self, method: str, url: str, headers: Sequence[tuple[str, str]]) -> Head:
         """Return what requests to one place with the same headers have in common.
@@ -127,14 +127,14 @@ class HttpClient:
         the call is aborted. Raises `NotSent`.
         """
         url = head.url
-        connection = self._pool.take(url.origin)
+        connection = self.pool.take(url.origin)
         if connection is None:
             return None
         if self._guard.check(url.host, url.port, connection.address) is not None:
-            self._pool.release(connection)
+            self.pool.release(connection)
             return None
         if not may_send():
-            self._pool.release(connection)
+            self.pool.release(connection)
             raise NotSent
         sending = Sending(
             url,
@@ -148,9 +148,9 @@ class HttpClient:
             may_send,
             False,
         )
-        call = Express(sending, connection, self._pool, ended, self._exchange_anew)
+        call = Express(sending, connection, self, ended)
         try:
-            call.start()
+            connection.exchange(sending, call)
         except BaseException:
             call.abort()
             raise
@@ -194,7 +194,7 @@ class HttpClient:
                     step = next_step(step, status, _location(connection.reader))
                     followed += 1
                 finally:
-                    self._pool.release(connection)
+                    self.pool.release(connection)
         except CallFailed as failure:
             return failed(trace, failure, request.timeout)
 
@@ -220,16 +220,17 @@ class HttpClient:
 
         When it returns, no socket of this client is open.
         """
-        self._pool.closed = True
+        self.pool.closed = True
         await self._dialer.close()
-        await self._pool.close()
+        await self.pool.close()
         self._deadlines.close()
         if self._own_resolver is not None:
             await self._own_resolver.close()
 
-    async def _exchange_anew(
+    async def exchange_anew(
         self, sending: Sending, trace: Trace, unreached: CallFailed
     ) -> Connection:
+        """As `express.Client` says."""
         trace.reader = None
         return await self._exchange(sending, trace, fresh=True, unreached=unreached)
 
@@ -247,7 +248,7 @@ class HttpClient:
         """
         url = sending.url
         while True:
-            connection = None if fresh else self._pool.take(url.origin)
+            connection = None if fresh else self.pool.take(url.origin)
             if connection is None:
                 connection = await self._connect(url, fresh, sending.deadline, trace)
             try:
@@ -264,7 +265,7 @@ class HttpClient:
                 await answered
             except BaseException as failure:
                 connection.abort()
-                self._pool.release(connection)
+                self.pool.release(connection)
                 if not isinstance(failure, CallFailed):
                     raise
                 if stale(connection, failure):
@@ -281,10 +282,10 @@ class HttpClient:
 
     async def _connect(self, url: Url, fresh: bool, deadline: float, trace: Trace) -> Connection:
         """Wait for a place, and open a connection; or get one that has become idle."""
-        while not self._pool.place(url.origin, fresh=fresh):
+        while not self.pool.place(url.origin, fresh=fresh):
             try:
                 async with asyncio.timeout_at(deadline):
-                    idle = await self._pool.wait(url.origin, fresh=fresh)
+                    idle = await self.pool.wait(url.origin, fresh=fresh)
             except TimeoutError:
                 raise DeadlinePassed(
                     f"waiting for a free connection to {url.place} ({self._per_origin} are in use)"
@@ -293,17 +294,17 @@ class HttpClient:
                 break
             if not idle.lost:
                 return idle
-            self._pool.release(idle)
+            self.pool.release(idle)
         try:
-            connection = await self._dialer.dial(url, trace, deadline=deadline, owner=self._pool)
+            connection = await self._dialer.dial(url, trace, deadline=deadline, owner=self.pool)
         except BaseException:
-            self._pool.give_back(url.origin)
+            self.pool.give_back(url.origin)
             raise
-        if self._pool.closed:
+        if self.pool.closed:
             connection.abort()
         if connection.lost:
-            self._pool.release(connection)
-            if self._pool.closed:
+            self.pool.release(connection)
+            if self.pool.closed:
                 raise CallFailed("cancelled", "the client is closed")
             if connection.reader.surplus:
                 raise CallFailed("protocol", f"{url.place} speaks before it is asked: not HTTP")

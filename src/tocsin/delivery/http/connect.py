@@ -16,7 +16,7 @@ from tocsin.delivery.http.guard import Guard
 from tocsin.delivery.http.message import CallFailed, DeadlinePassed
 from tocsin.delivery.http.resolve import Resolver
 from tocsin.delivery.http.tls import ResumingContext, explain
-from tocsin.delivery.http.trace import Trace
+from tocsin.delivery.http.trace import Opening, Trace
 from tocsin.delivery.http.tunnel import open_tunnel
 from tocsin.delivery.http.url import Url
 from tocsin.domain.proxy import Proxy, ProxyRules, address_of
@@ -67,52 +67,53 @@ class Dialer:
         """Return an open connection, before ``deadline`` (in the loop's time).
 
         Raises `CallFailed`: ``dns``, ``blocked``, ``connection``, ``tls``, ``timeout`` (then
-        ``trace.phase`` says in what).  Nothing stays open after an error or a cancellation.
+        ``trace.opening.phase`` says in what).  Nothing stays open after an error or a cancellation.
         """
         if self._closed:
             raise CallFailed("cancelled", "the client is closed")
         loop = asyncio.get_running_loop()
         own = loop.time() + self._timeout
+        opening = trace.opening = trace.opening or Opening()
         scope = asyncio.timeout_at(min(own, deadline))
         self._under_way.add(scope)
         try:
             async with scope:
                 proxy = self._proxies.of(url.host, url.port)
                 if proxy is None:
-                    addresses = self._allowed(url, await self._addresses(url, trace))
+                    addresses = self._allowed(url, await self._addresses(url, opening))
                 else:
                     self._check_unresolved(url)
-                    addresses = await self._addresses(proxy, trace)
+                    addresses = await self._addresses(proxy, opening)
                 place = proxy or url
                 began = perf_counter()
-                trace.phase = f"connecting to {place.place} ({', '.join(addresses)})"
+                opening.phase = f"connecting to {place.place} ({', '.join(addresses)})"
                 try:
                     transport, connection = await self._first_of(url, proxy, addresses, owner)
                 finally:
-                    trace.connect = (trace.connect or 0.0) + perf_counter() - began
+                    opening.connect = (opening.connect or 0.0) + perf_counter() - began
                 if proxy is not None:
                     began = perf_counter()
-                    trace.phase = f"waiting for {proxy.place} to connect to {url.place}"
+                    opening.phase = f"waiting for {proxy.place} to connect to {url.place}"
                     try:
                         await open_tunnel(transport, connection, url, proxy, self._user_agent)
                     finally:
-                        trace.proxy = (trace.proxy or 0.0) + perf_counter() - began
+                        opening.proxy = (opening.proxy or 0.0) + perf_counter() - began
                 if url.tls:
                     began = perf_counter()
-                    trace.phase = f"connected to {url.place}, in the TLS handshake"
+                    opening.phase = f"connected to {url.place}, in the TLS handshake"
                     try:
                         await self._secure(url, connection)
                     finally:
-                        trace.tls = (trace.tls or 0.0) + perf_counter() - began
+                        opening.tls = (opening.tls or 0.0) + perf_counter() - began
                 return connection
         except TimeoutError:
             if self._closed:
                 raise CallFailed("cancelled", "the client is closed") from None
             if own < deadline:
                 raise CallFailed(
-                    "timeout", f"no connection within {self._timeout:g}s: {trace.phase}"
+                    "timeout", f"no connection within {self._timeout:g}s: {opening.phase}"
                 ) from None
-            raise DeadlinePassed(trace.phase) from None
+            raise DeadlinePassed(opening.phase) from None
         finally:
             self._under_way.discard(scope)
             if self._none_left is not None and not self._under_way:
@@ -130,17 +131,17 @@ class Dialer:
             self._none_left = loop.create_future()
             await self._none_left
 
-    async def _addresses(self, place: Place, trace: Trace) -> Sequence[str]:
+    async def _addresses(self, place: Place, opening: Opening) -> Sequence[str]:
         if place.literal:
             return (place.host,)
-        trace.phase = f"resolving {place.host}"
+        opening.phase = f"resolving {place.host}"
         began = perf_counter()
         try:
             addresses = await self._resolver.resolve(place.host)
         except (OSError, UnicodeError) as error:
             raise CallFailed("dns", _why_unresolved(place, error)) from None
         finally:
-            trace.dns = (trace.dns or 0.0) + perf_counter() - began
+            opening.dns = (opening.dns or 0.0) + perf_counter() - began
         if not addresses:
             raise CallFailed("dns", f"the name {place.host} has no addresses")
         return addresses

@@ -142,14 +142,10 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether the next request may use it: all was sent, all was read, nothing came after."""
         reader = self.reader
-        return (
-            reader.complete
-            and reader.keep_alive
-            and not reader.surplus
-            and not self.lost
-            # An answer may come before the request has left; the rest of it is still in the way.
-            and self._unsent() == 0
-        )
+        if not reader.complete or not reader.keep_alive or reader.surplus or self.lost:
+            return False
+        # An answer may come before the request has left; the rest of it is still in the way.
+        return self._unsent() == 0
 
     @property
     def tls(self) -> ssl.SSLObject | None:

@@ -1,7 +1,9 @@
 """A call without a task: over a connection that is idle, to one place, ended by a callback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
 
 import structlog
 
@@ -14,6 +16,21 @@ from tocsin.delivery.http.trace import Trace
 log = structlog.stdlib.get_logger("tocsin.delivery")
 
 
+class Client(Protocol):
+    """What such a call needs of its client."""
+
+    pool: Pool
+
+    async def exchange_anew(
+        self, sending: Sending, trace: Trace, unreached: CallFailed
+    ) -> Connection:
+        """Make the exchange on another connection; ``unreached`` is the failure of the first one.
+
+        Raises `CallFailed`.
+        """
+        ...
+
+
 class Express(Trace):
     """One such call; its connection's exchange tells it of the end.
 
@@ -21,33 +38,25 @@ class Express(Trace):
     since one object takes less than two.
     """
 
-    __slots__ = ("_again", "_connection", "_ended", "_over", "_pool", "_sending", "_task")
+    __slots__ = ("_client", "_connection", "_ended", "_over", "_sending", "_task")
 
     def __init__(
         self,
         sending: Sending,
         connection: Connection,
-        pool: Pool,
+        client: Client,
         ended: Callable[[HttpOutcome], None],
-        again: Callable[[Sending, Trace, CallFailed], Awaitable[Connection]],
     ) -> None:
-        """``again`` makes the exchange anew on another connection, and raises `CallFailed`.
-
-        It is given the failure of the first one.
-        """
-        Trace.__init__(self)
+        self.began = self.written_at = perf_counter()
+        self.opening = None
+        self.written = True
+        self.reader = connection.reader
         self._sending = sending
         self._connection = connection
-        self._pool = pool
+        self._client = client
         self._ended = ended
-        self._again = again
         self._over = False
         self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Write the request."""
-        self.write_on(self._connection)
-        self._connection.exchange(self._sending, self)
 
     def abort(self) -> None:
         """Close the connection at once; ``ended`` is not called."""
@@ -58,7 +67,7 @@ class Express(Trace):
             self._task.cancel()
         else:
             self._connection.abort()
-            self._pool.release(self._connection)
+            self._client.pool.release(self._connection)
 
     # What the connection calls.
 
@@ -74,12 +83,12 @@ class Express(Trace):
         except Exception as error:  # noqa: BLE001  # a bug of ours
             outcome = self._broken(error)
         # First, so that the next call can have the connection.
-        self._pool.release(self._connection)
+        self._client.pool.release(self._connection)
         self._tell(outcome)
 
     def set_exception(self, failure: CallFailed, /) -> None:
         """Take it that there is none, or try again where the connection was stale."""
-        self._pool.release(self._connection)
+        self._client.pool.release(self._connection)
         if stale(self._connection, failure):
             self._task = asyncio.get_running_loop().create_task(self._once_more(failure))
             return
@@ -88,14 +97,14 @@ class Express(Trace):
 
     async def _once_more(self, unreached: CallFailed) -> None:
         try:
-            connection = await self._again(self._sending, self, unreached)
+            connection = await self._client.exchange_anew(self._sending, self, unreached)
         except CallFailed as failure:
             outcome = failed(self, failure, self._sending.timeout)
         except Exception as error:  # noqa: BLE001  # a bug of ours
             outcome = self._broken(error)
         else:
             outcome = outcome_of(self)
-            self._pool.release(connection)
+            self._client.pool.release(connection)
         self._over = True
         self._tell(outcome)
 

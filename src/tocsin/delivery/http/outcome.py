@@ -38,12 +38,11 @@ def outcome_of(
         if reader.status >= 200:
             status = reader.status
             section = reader.section or section_of(reader.headers)
-            content_type, location, retry_after, encoding, charset = section
+            content_type, location, retry_after, *_ = section
             body = reader.body
             truncated = reader.size > len(body)
-            excerpt = readable(
-                body, charset=charset, encoding=encoding, size=reader.size, truncated=truncated
-            )
+            excerpt = readable(body, section, size=reader.size, truncated=truncated)
+    opening = trace.opening
     return HttpOutcome(
         status,
         content_type,
@@ -54,11 +53,13 @@ def outcome_of(
         kind,
         error,
         trace.written,
-        make_timings(
-            None if trace.dns is None else _ms(trace.dns),
-            None if trace.connect is None else _ms(trace.connect),
-            None if trace.proxy is None else _ms(trace.proxy),
-            None if trace.tls is None else _ms(trace.tls),
+        make_timings(None, None, None, None, first_byte, total)
+        if opening is None
+        else make_timings(
+            None if opening.dns is None else _ms(opening.dns),
+            None if opening.connect is None else _ms(opening.connect),
+            None if opening.proxy is None else _ms(opening.proxy),
+            None if opening.tls is None else _ms(opening.tls),
             first_byte,
             total,
         ),

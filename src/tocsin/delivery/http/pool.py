@@ -1,7 +1,7 @@
 """The connections of a client: how many there may be, and which waits idle for whom."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from time import monotonic
 
 from tocsin.delivery.http.connection import Connection
@@ -36,8 +36,9 @@ class Pool:
         self._idle_timeout = idle_timeout
         self._max_age = max_age
         self._origins: dict[str, _Origin] = {}
-        # All idle connections, the longest idle first: next to expire, first to be evicted.
-        self._idle: OrderedDict[Connection, float] = OrderedDict()
+        # All idle connections, the longest idle first: next to expire, first to be evicted. (To
+        # take from it and to put into it costs half of what it does with an OrderedDict.)
+        self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_lost: asyncio.Future[None] | None = None

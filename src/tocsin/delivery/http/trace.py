@@ -6,29 +6,29 @@ from tocsin.delivery.http.answer import AnswerReader
 from tocsin.delivery.http.connection import Connection
 
 
-class Trace:
-    """Durations in seconds, ``None`` until the phase happens; instants by ``perf_counter``."""
+class Opening:
+    """How long opening connections took, in seconds; ``None`` until the phase happens."""
 
-    __slots__ = (
-        "began",
-        "connect",
-        "dns",
-        "phase",
-        "proxy",
-        "reader",
-        "tls",
-        "written",
-        "written_at",
-    )
+    __slots__ = ("connect", "dns", "phase", "proxy", "tls")
 
     def __init__(self) -> None:
-        self.began = perf_counter()
         self.dns: float | None = None
         self.connect: float | None = None
         self.proxy: float | None = None
         self.tls: float | None = None
         self.phase = ""
-        """What opening a connection is busy with, for the message of a timeout."""
+        """What it is busy with, for the message of a timeout."""
+
+
+class Trace:
+    """One call; instants by ``perf_counter``."""
+
+    __slots__ = ("began", "opening", "reader", "written", "written_at")
+
+    def __init__(self) -> None:
+        self.began = perf_counter()
+        self.opening: Opening | None = None
+        """Only where a connection is opened for it: most calls find one that is idle."""
         self.written = False
         """A byte of the request may have been written, on whichever connection."""
         self.written_at = 0.0
