@@ -1,11 +1,11 @@
-"""Ids of jobs, references, and the collector's pause."""
+"""Ids of jobs, references, and what holds while batches are made."""
 
 import gc
 from uuid import UUID
 
 import pytest
 
-from tocsin.api.collector import collector_paused
+from tocsin.api.batching import batch_under_way
 from tocsin.services.ids import Uuid7, looks_like_uuid, read_ref
 
 NOW = 1_767_225_600_000
@@ -57,22 +57,22 @@ def test_what_looks_like_a_uuid() -> None:
 class TestCollector:
     def test_it_is_paused_while_any_block_lasts(self) -> None:
         assert gc.isenabled()
-        with collector_paused():
+        with batch_under_way():
             assert not gc.isenabled()
-            with collector_paused():
+            with batch_under_way():
                 assert not gc.isenabled()
             assert not gc.isenabled()
         assert gc.isenabled()
 
     def test_an_error_ends_the_pause(self) -> None:
-        with pytest.raises(RuntimeError), collector_paused():
+        with pytest.raises(RuntimeError), batch_under_way():
             raise RuntimeError
         assert gc.isenabled()
 
     def test_one_that_is_off_stays_off(self) -> None:
         gc.disable()
         try:
-            with collector_paused():
+            with batch_under_way():
                 pass
             assert not gc.isenabled()
         finally:

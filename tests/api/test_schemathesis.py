@@ -5,6 +5,7 @@ and with those of things that are there. The seed is fixed, so a failure replays
 """
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from tests.api.access import ADMIN, make_guarded
 from tests.api.harness import EXECUTIONS, JOBS, KEYS
 from tests.support import build
 from tests.support.memory_store import MemoryStore
+from tocsin.api.openapi import document
 from tocsin.domain.secrets import SIGNING
 
 EXAMPLES = 5
@@ -90,7 +92,12 @@ def _schema(*, coverage: bool) -> Any:
             "checks": {"negative_data_rejection": {"expected-statuses": REFUSED}},
         }
     )
-    return schemathesis.openapi.from_asgi("/api/openapi.json", APP, config=config).exclude(
+    found = copy.deepcopy(document(APP))
+    # Of lines it can only make texts; what becomes of those is tested elsewhere.
+    del found["paths"][f"{JOBS}:batch"]["post"]["requestBody"]["content"]["application/x-ndjson"]
+    schema = schemathesis.openapi.from_dict(found, config=config)
+    schema.app, schema.location = APP, "/api/openapi.json"
+    return schema.exclude(
         # One does not end, the other answers 503 where it is asked to; both are tested elsewhere.
         path=["/api/v1/events", "/api/v1/demo/echo"]
     )

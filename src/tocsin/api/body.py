@@ -10,6 +10,9 @@ from tocsin.api.problems import Refused
 from tocsin.domain.errors import FieldProblem, InvalidInput
 
 _CLOSE = {"Connection": "close"}
+LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+"""How a body says that it is JSON, a value on each line."""
+
 MAX_WALK = 200
 """How deep a body is looked through for text that databases cannot keep."""
 
@@ -58,25 +61,56 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        reason = error.msg.partition(": line ")[0]
-        raise Refused(
-            400,
-            "invalid_json",
-            f"the body is not JSON: {reason} at {where}",
-            errors=[FieldProblem(field="", message=f"{reason} at {where}", code="invalid_json")],
-        ) from None
+        raise _no_json("body", error, f"line {error.lineno} column {error.colno}") from None
     if b"\\u0000" in raw:
-        for path in _nul_paths(value, "", MAX_WALK):
-            raise InvalidInput.of(path, "holds the character U+0000", "invalid")
+        _refuse_nul(value)
     return value
 
 
-def _check_media_type(request: Request) -> None:
+def parse_line(raw: bytes) -> Any:
+    """A line of JSON as a value; refused as a whole body is."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _no_json("line", error, f"column {error.colno}") from None
+    if b"\\u0000" in raw:
+        _refuse_nul(value)
+    return value
+
+
+def is_lines(request: Request) -> bool:
+    """Whether a body says that it is lines of JSON; refused (415) where they are compressed."""
+    given = request.headers.get("content-type")
+    if given is None or given.partition(";")[0].strip().lower() not in LINES:
+        return False
+    _refuse_compressed(request)
+    return True
+
+
+def _no_json(what: str, error: orjson.JSONDecodeError, where: str) -> Refused:
+    reason = error.msg.partition(": line ")[0]
+    return Refused(
+        400,
+        "invalid_json",
+        f"the {what} is not JSON: {reason} at {where}",
+        errors=[FieldProblem(field="", message=f"{reason} at {where}", code="invalid_json")],
+    )
+
+
+def _refuse_nul(value: object) -> None:
+    for path in _nul_paths(value, "", MAX_WALK):
+        raise InvalidInput.of(path, "holds the character U+0000", "invalid")
+
+
+def _refuse_compressed(request: Request) -> None:
     if "content-encoding" in request.headers:
         raise Refused(
             415, "unsupported_media_type", "compressed bodies are not taken; send it as it is"
         )
+
+
+def _check_media_type(request: Request) -> None:
+    _refuse_compressed(request)
     given = request.headers.get("content-type")
     if given is None or given == "application/json":
         return

@@ -1,4 +1,4 @@
-"""Conditional requests: ``ETag``, ``If-Match``, ``If-None-Match`` over the versions of jobs."""
+"""Conditions (``ETag``, ``If-Match``, ``If-None-Match``, over versions of jobs) and preferences."""
 
 import re
 
@@ -40,6 +40,15 @@ def read_match(request: Request) -> Match | None:
         if not tag.startswith("W/") and _VERSION.fullmatch(version):
             versions.add(int(version))
     return Match(versions=frozenset(versions))
+
+
+def prefers_minimal(request: Request) -> bool:
+    """Whether ``Prefer: return=minimal`` asks for no more than has to be said (RFC 7240)."""
+    given = ",".join(request.headers.getlist("prefer"))
+    return any(
+        one.partition(";")[0].replace(" ", "").lower() in {"return=minimal", 'return="minimal"'}
+        for one in given.split(",")
+    )
 
 
 def read_only_new(request: Request) -> bool:

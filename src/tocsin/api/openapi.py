@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from tocsin.api import access_schemas, cluster, insights, schemas, secrets
+from tocsin.api import access_schemas, cluster, insights, job_lines, schemas, secrets
 from tocsin.api.auth import COOKIE
 from tocsin.api.needs import Need, need_of
 from tocsin.api.problems import MEDIA_TYPE
 from tocsin.services import key_shapes, shapes
+
+NDJSON = "application/x-ndjson"
+"""JSON, a value on each line."""
 
 _REF = "#/components/schemas/{model}"
 
@@ -33,6 +37,7 @@ _OUTPUTS: tuple[Any, ...] = (
     schemas.JobOut,
     schemas.JobPage,
     schemas.JobBatchOut,
+    job_lines.JobLineOut,
     schemas.JobStatusOut,
     schemas.JobStatsOut,
     schemas.ExecutionOut,
@@ -98,6 +103,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "SecretIn": {"value": "correct horse battery staple"},
     "RotationIn": {"overlap": "24h"},
     "ClusterOut": cluster.EXAMPLE,
+    "JobLineOut": job_lines.JOB_LINES,
 }
 """For people to start from, and for schemathesis to get in with."""
 
@@ -179,10 +185,38 @@ def header(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, 
     }
 
 
+def or_lines(extra: Mapping[str, Any], shape: str, description: str) -> dict[str, Any]:
+    """The same, or a value of this shape on each line."""
+    lines = "\n".join(orjson.dumps(_EXAMPLES[shape]).decode() for _ in range(2)) + "\n"
+    content = {"schema": {"type": "string", "description": description}, "example": lines}
+    body = extra["requestBody"]
+    return {
+        **extra,
+        "requestBody": {**body, "content": {**body["content"], NDJSON: content}},
+    }
+
+
+def lines_of(shape: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """An answer of lines, each of this shape; OpenAPI 3.1 cannot say so of its schema."""
+    schema = {"type": "string", "description": f"Lines, each a `{shape}`"}
+    lines = b"\n".join(map(orjson.dumps, _EXAMPLES[shape])).decode() + "\n"
+    return {
+        200: {
+            "description": description,
+            "content": {NDJSON: {"schema": schema, "example": lines}},
+        }
+    }
+
+
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
     "The same key with the same body is answered the same and done once, for 24 hours.",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+)
+PREFER = header(
+    "Prefer",
+    "`return=minimal`: of lines, only those that were refused are answered, and the last line is.",
+    {"type": "string"},
 )
 IF_MATCH = header(
     "If-Match",

@@ -57,13 +57,13 @@ def fresh_jobs(fresh: Sequence[Fresh]) -> bytes:
 
 
 def _fresh_job(fresh: Fresh) -> str:
-    new, described = fresh
+    new = fresh.new
     job, timer = new.job, new.timer
     written = spec_text(job.spec) if new.written is None else new.written
     fires = "null" if timer is None else f'"{format_instant(timer.fire_at)}"'
     created = format_instant(job.created_at)
     return (
-        f'{{"id":"{job.id}","name":"{job.name}","schedule":{{"description":{described},'
+        f'{{"id":"{job.id}","name":"{job.name}","schedule":{{"description":{fresh.described},'
         f'{written[len(SPEC_START) : -1]},"status":"{job.status}","version":{job.version},'
         f'"created_at":"{created}","updated_at":"{created}","next_fire_at":{fires},'
         '"last_execution":null}'

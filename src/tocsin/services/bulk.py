@@ -56,10 +56,20 @@ LONGEST_KEPT: Final = 4_096
 
 
 class Fresh(NamedTuple):
-    """A new job, and its schedule in words as JSON."""
+    """A new job, and its schedule in words."""
 
     new: NewJob
-    described: str
+    words: str | None
+    """The words as JSON; ``None``: they are not made yet, and those of an instant alone."""
+
+    @property
+    def described(self) -> str:
+        """The words as JSON, for who shows them."""
+        if self.words is not None:
+            return self.words
+        kind = self.new.job.spec.schedule.kind
+        assert isinstance(kind, At)  # noqa: S101  # tells the type
+        return f'"{once(kind.instant, "UTC")}"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +108,8 @@ class _When(NamedTuple):
     schedule: Schedule
     fire_at: Millis
     text: str
-    described: str
+    words: str | None
+    """As those of ``Fresh``."""
 
 
 class _Url(NamedTuple):
@@ -126,6 +137,11 @@ class BulkReader:
         self._whens: dict[tuple[bytes, Millis | None], _When] = {}
         self._urls: dict[str, _Url] = {}
 
+    def renew(self, now: Millis) -> None:
+        """Go on at a later instant; first fire times are looked for anew."""
+        self._now = now
+        self._whens.clear()
+
     def read(self, data: object) -> Fresh:
         """A new job; raises ``InvalidInput`` with every problem found."""
         if type(data) is dict:
@@ -141,7 +157,7 @@ class BulkReader:
         )
         if type(data) is dict:
             self._learn(data, new)
-        return Fresh(new=new, described=json_text(new.job.spec.schedule.describe()))
+        return Fresh(new=new, words=json_text(new.job.spec.schedule.describe()))
 
     def _known(self, data: dict[str, Any]) -> Fresh | None:
         """The new job where all of it is known or plain; ``None`` where it has to be looked at."""
@@ -229,7 +245,7 @@ class BulkReader:
             written=f'{{"schedule":{when.text},"description":{described},"target":{target_text}'
             f"{policies.text}{metadata_text}}}",
         )
-        return Fresh(new=new, described=when.described)
+        return Fresh(new, when.words)
 
     # --- parts
 
@@ -254,8 +270,8 @@ class BulkReader:
             fire_at = lifecycle.first_fire(schedule, grace, now=self._now)
             if fire_at is None:
                 return None
-            text, described = _shown(schedule)
-            known = _When(schedule, fire_at, text, described)
+            text, words = _shown(schedule)
+            known = _When(schedule, fire_at, text, words)
             _keep(self._whens, key, known, len(key[0]))
         return known
 
@@ -337,7 +353,7 @@ def _once(instant: Millis) -> _When:
         Schedule(kind=At(instant=instant)),
         instant,
         f'{{"at":"{format_instant(instant)}",{_PLAIN}',
-        f'"{once(instant, "UTC")}"',
+        None,
     )
 
 

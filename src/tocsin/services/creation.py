@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tocsin.domain.audit import AuditEntry, Subject
-from tocsin.domain.errors import FieldProblem, InvalidInput, NotFound
+from tocsin.domain.errors import FieldProblem, Forbidden, InvalidInput, NotFound
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Json
 from tocsin.domain.secrets import SIGNING
@@ -117,25 +117,86 @@ class JobCreation(Scoped):
         self, items: Sequence[object], now: Millis
     ) -> tuple[list[Fresh], list[FieldProblem]]:
         """New jobs of the definitions of a batch, and what is wrong with them."""
-        reader = BulkReader(
-            defaults=self._defaults, now=now, namespace=self._scope.namespace, new_id=self._new_id
-        )
+        reader = self.reader(now)
         fresh: list[Fresh] = []
         problems: list[FieldProblem] = []
         for start in range(0, len(items), BATCH_SLICE):
-            for index in range(start, min(start + BATCH_SLICE, len(items))):
-                try:
-                    one = reader.read(items[index])
-                    self._scope.require_tag(one.new.job.spec.tags)
-                    if self._may_use_secrets(one.new):
-                        await self._require_secrets(one.new)
+            checked = await self.check(reader, items[start : start + BATCH_SLICE])
+            for index, one in enumerate(checked, start):
+                if isinstance(one, Fresh):
                     fresh.append(one)
-                except InvalidInput as error:
-                    problems.extend(error.under(f"jobs.{index}").problems)
+                elif isinstance(one, InvalidInput):
+                    problems.extend(one.under(f"jobs.{index}").problems)
+                else:
+                    raise one
             if len(problems) >= MAX_PROBLEMS:
                 break
             await asyncio.sleep(0)
         return fresh, problems
+
+    # --- for whoever has many jobs, and wants to hear of each of them
+
+    def reader(self, now: Millis) -> BulkReader:
+        """What reads definitions in bulk."""
+        return BulkReader(
+            defaults=self._defaults, now=now, namespace=self._scope.namespace, new_id=self._new_id
+        )
+
+    async def check(
+        self, reader: BulkReader, items: Sequence[object]
+    ) -> list[Fresh | InvalidInput | Forbidden]:
+        """The new job of each definition, or why it is none; ``BATCH_SLICE`` at once are enough."""
+        checked: list[Fresh | InvalidInput | Forbidden] = []
+        whole = self._scope.whole
+        for item in items:
+            try:
+                one = reader.read(item)
+                if not whole:
+                    self._scope.require_tag(one.new.job.spec.tags)
+                if self._may_use_secrets(one.new):
+                    await self._require_secrets(one.new)
+            except (InvalidInput, Forbidden) as error:
+                checked.append(error)
+            else:
+                checked.append(one)
+        return checked
+
+    async def store_together(self, fresh: Sequence[Fresh], now: Millis) -> None:
+        """Store new jobs, all or none; the audit log names each of them."""
+        news = [one.new for one in fresh]
+        parts = range(0, len(news), AUDITED_IDS)
+        told = [self._entry_of_batch(news[start : start + AUDITED_IDS], now) for start in parts]
+        await self._keep(news, None, now, *told)
+
+    async def store_each(
+        self, fresh: Sequence[tuple[Fresh, Keyed | None]], now: Millis
+    ) -> list[JobView | Exception | None]:
+        """Store new jobs, each a change of its own, in few transactions.
+
+        ``None`` for each that was stored; the job where its key named an earlier request; or why
+        it was not stored.
+        """
+
+        async def store(one: Fresh, keyed: Keyed | None) -> JobView | None:
+            try:
+                taken = await self._keep([one.new], keyed, now, self._entry_of(one.new, now))
+            except InvalidInput as error:
+                raise _of_first(error) from None
+            return None if taken is None else taken[0]
+
+        found = await asyncio.gather(
+            *(store(one, keyed) for one, keyed in fresh), return_exceptions=True
+        )
+        outcomes: list[JobView | Exception | None] = []
+        for outcome in found:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
+                raise outcome
+            outcomes.append(outcome)
+        return outcomes
+
+    async def replay_or(self, keyed: Keyed, error: InvalidInput) -> JobView:
+        """The job that an earlier request with this key created; else raises the error."""
+        return (await self._replay_or(keyed, error))[0]
 
     async def create_named(self, name: str, data: object) -> Saved | None:
         """Store a new job under a name; ``None`` where somebody else has just taken it."""
@@ -219,12 +280,12 @@ class JobCreation(Scoped):
             await self._ensure_signing(self._scope.namespace)
 
     async def _keep(
-        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, entry: AuditEntry
+        self, news: Sequence[NewJob], keyed: Keyed | None, now: Millis, *told: AuditEntry
     ) -> Sequence[JobView] | None:
         """Store new jobs; the jobs of the earlier request where the key is taken."""
         await self._require_signing()
         request = None if keyed is None else keyed.request([new.job.id for new in news], now)
-        taken = await self._commit.store(NewJobs(jobs=news, request=request, audit=[entry]))
+        taken = await self._commit.store(NewJobs(jobs=news, request=request, audit=told))
         if taken is not None and keyed is not None:
             return await self._replay(keyed, taken)
         self._publish(news)

@@ -23,6 +23,8 @@ class Uuid7:
         self._now = now
         self._entropy = entropy
         self._time = -1
+        self._head = ""
+        """The text of its 48 bits, and the version."""
         self._tail = 0
         self._steps: Iterator[int] = iter(())
 
@@ -30,19 +32,23 @@ class Uuid7:
         """A new id."""
         now = self._now()
         if now > self._time:
-            self._time = now
-            # The top bit is left free, so that there is room to count up from here.
-            self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+            self._begin(now)
         else:
             # Within a millisecond (or where the clock was set back): a random step upwards.
             self._tail += 1 + self._step()
             if self._tail >> _TAIL_BITS:
-                self._time += 1
-                self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+                self._begin(self._time + 1)
         tail = self._tail
-        value = self._time << 80 | 7 << 76 | (tail >> _LOW_BITS) << 64 | 2 << 62 | tail & _LOW
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        low = f"{2 << 62 | tail & _LOW:016x}"
+        return f"{self._head}{tail >> _LOW_BITS:03x}-{low[:4]}-{low[4:]}"
+
+    def _begin(self, time: Millis) -> None:
+        """Begin a millisecond anew."""
+        self._time = time
+        text = f"{time:012x}"
+        self._head = f"{text[:8]}-{text[8:]}-7"
+        # The top bit is left free, so that there is room to count up from here.
+        self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
 
     def _step(self) -> int:
         """32 random bits, drawn in bulk: a batch makes thousands of ids in a millisecond."""

@@ -19,6 +19,7 @@ from tocsin.services.definitions import (
     read_definition,
 )
 from tocsin.services.ids import looks_like_uuid, read_ref
+from tocsin.services.job_stream import JobStream
 from tocsin.services.lifecycle import Change
 from tocsin.services.masking import changed, masked_definition
 from tocsin.services.scope import Scope, Scoped
@@ -132,6 +133,10 @@ class JobService(Scoped):
         Raises as ``create`` does.
         """
         return await self._creation.create_batch(data, key)
+
+    def stream(self, *, key: str | None = None) -> JobStream:
+        """New jobs that come one after the other, each for itself."""
+        return JobStream(self._creation, namespace=self._scope.namespace, now=self._now, key=key)
 
     # --- changing
 

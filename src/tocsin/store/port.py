@@ -48,6 +48,7 @@ class Page(Generic[T_co]):
 # --- jobs ---------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
     """A job to be stored, with its first timer (``None``: it has no fire to come).

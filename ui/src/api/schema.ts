@@ -199,7 +199,19 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Create many jobs, all or none */
+        /**
+         * Create many jobs: all or none of a list, or each of a stream for itself
+         * @description A list of jobs (`application/json`) is one change: all or none.
+         *
+         *     A stream of jobs (`application/x-ndjson`, a job on each line) has no limit to its length. Its lines
+         *     are stored in parts while more come in, and each is for itself: it is answered by a line once it is
+         *     stored for good, in the order of the lines, or says why it was refused. The last line is a summary.
+         *
+         *     A client that sends many lines reads the answers while it sends, or asks for
+         *     `Prefer: return=minimal`: answers that nobody reads hold up what is sent. With an `Idempotency-Key`
+         *     each line has a key of its own (that one and its number), so a stream that broke off can be sent
+         *     again from its start.
+         */
         post: operations["createJobs"];
         delete?: never;
         options?: never;
@@ -1470,6 +1482,44 @@ export interface components {
             /** Tags */
             tags?: string[] | null;
             target: components["schemas"]["TargetIn"];
+        };
+        /**
+         * JobLineOut
+         * @description What is said of one line of a stream of jobs, and in the end of all of them.
+         */
+        JobLineOut: {
+            /**
+             * Complete
+             * @description In the summary, the last line: whether every line was read and answered. Without a summary the connection was cut.
+             */
+            complete?: boolean;
+            /** Created */
+            created?: number;
+            /** Id */
+            id?: string;
+            /**
+             * Line
+             * @description Which line it was, from 1; missing in the summary.
+             */
+            line?: number;
+            /** Name */
+            name?: string;
+            /** Next Fire At */
+            next_fire_at?: string | null;
+            /** @description Why the line was refused, or the stream ended too early. */
+            problem?: components["schemas"]["Problem"];
+            /** Refused */
+            refused?: number;
+            /**
+             * Replayed
+             * @description There since an earlier stream with this Idempotency-Key.
+             */
+            replayed?: boolean;
+            /**
+             * Status
+             * @description As of a request for this job alone.
+             */
+            status?: number;
         };
         /**
          * JobOut
@@ -2842,6 +2892,7 @@ export type HealthOut = components['schemas']['HealthOut'];
 export type JobBatchOut = components['schemas']['JobBatchOut'];
 export type JobCounts = components['schemas']['JobCounts'];
 export type JobIn = components['schemas']['JobIn'];
+export type JobLineOut = components['schemas']['JobLineOut'];
 export type JobOut = components['schemas']['JobOut'];
 export type JobPage = components['schemas']['JobPage'];
 export type JobPatch = components['schemas']['JobPatch'];
@@ -4074,6 +4125,8 @@ export interface operations {
             header?: {
                 /** @description The same key with the same body is answered the same and done once, for 24 hours. */
                 "Idempotency-Key"?: string;
+                /** @description `return=minimal`: of lines, only those that were refused are answered, and the last line is. */
+                Prefer?: string;
                 /** @description The namespace that the request is about (also as the parameter `namespace`); by default that of the key, and `default` for keys that hold in all. */
                 "Tocsin-Namespace"?: string;
             };
@@ -4119,9 +4172,28 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["BatchIn"];
+                /**
+                 * @example {"schedule":{"cron":"0 2 * * *","timezone":"Europe/Berlin"},"target":{"url":"https://example.com/hook","headers":{"X-Team":"ops"},"body":{"report":"nightly","fire_time":"{{ fire_time }}"}},"retry":{"max_attempts":5},"tags":["reports"]}
+                 *     {"schedule":{"cron":"0 2 * * *","timezone":"Europe/Berlin"},"target":{"url":"https://example.com/hook","headers":{"X-Team":"ops"},"body":{"report":"nightly","fire_time":"{{ fire_time }}"}},"retry":{"max_attempts":5},"tags":["reports"]}
+                 */
+                "application/x-ndjson": string;
             };
         };
         responses: {
+            /** @description What came of each line, and a summary */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {"line":1,"status":201,"id":"019b5144-0000-7abc-8def-0123456789ab","name":"nightly-report","next_fire_at":"2026-11-28T01:00:00Z"}
+                     *     {"line":2,"status":409,"problem":{"type":"urn:tocsin:problem:name_taken","title":"The name is taken","status":409,"detail":"name: the name 'tick' is taken by another job; choose another name","code":"name_taken","errors":[{"field":"name","message":"the name 'tick' is taken by another job; choose another name","code":"name_taken"}]}}
+                     *     {"complete":true,"created":1,"replayed":0,"refused":1}
+                     */
+                    "application/x-ndjson": string;
+                };
+            };
             /** @description The new jobs, in order */
             201: {
                 headers: {

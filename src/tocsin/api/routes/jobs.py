@@ -4,36 +4,54 @@ from fastapi import FastAPI, Request, Response
 
 from tocsin.api.answers import batch_answer, job_answer, json_answer, replayed
 from tocsin.api.auth import scope_of
-from tocsin.api.body import parse_json, read_json, read_json_bytes
-from tocsin.api.collector import collector_paused
-from tocsin.api.conditions import read_match, read_only_new
+from tocsin.api.batching import batch_under_way
+from tocsin.api.body import is_lines, parse_json, read_json, read_json_bytes
+from tocsin.api.conditions import prefers_minimal, read_match, read_only_new
 from tocsin.api.context import ApiContext
-from tocsin.api.needs import needs
+from tocsin.api.job_stream import JobStreamAnswer, Streams
+from tocsin.api.needs import Need, needs
 from tocsin.api.openapi import (
     ETAG,
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
+    PREFER,
     REPLAYED,
     answers,
+    lines_of,
+    or_lines,
     takes,
 )
 from tocsin.api.paging import job_cursor, read_job_cursor
 from tocsin.api.parameters import JobFilterQuery, JobRef
+from tocsin.api.problems import Refused, answer_to
 from tocsin.api.render import items_json, job_json
 from tocsin.domain.access import Action
+from tocsin.domain.errors import StoreError, TocsinError
 from tocsin.domain.execution import State
 from tocsin.services.jobs import JobService
 from tocsin.store.port import JobQuery, JobSort
 
 PREFIX = "/api/v1/jobs"
 _BODY = (400, 413, 415)
+_STREAM = """A list of jobs (`application/json`) is one change: all or none.
+
+A stream of jobs (`application/x-ndjson`, a job on each line) has no limit to its length. Its lines
+are stored in parts while more come in, and each is for itself: it is answered by a line once it is
+stored for good, in the order of the lines, or says why it was refused. The last line is a summary.
+
+A client that sends many lines reads the answers while it sends, or asks for
+`Prefer: return=minimal`: answers that nobody reads hold up what is sent. With an `Idempotency-Key`
+each line has a key of its own (that one and its number), so a stream that broke off can be sent
+again from its start.
+"""
 _MERGE_PATCH = ("application/merge-patch+json", "application/json")
 
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add creating, finding and changing jobs."""
     limits = context.body_limits
+    streams = Streams()
 
     def of(request: Request) -> JobService:
         return context.jobs.within(scope_of(request))
@@ -63,19 +81,54 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         f"{PREFIX}:batch",
         status_code=201,
         tags=["jobs"],
-        summary="Create many jobs, all or none",
+        summary="Create many jobs: all or none of a list, or each of a stream for itself",
+        description=_STREAM,
         operation_id="createJobs",
-        responses=answers(
-            201, "JobBatchOut", "The new jobs, in order", *_BODY, 404, 409, 507, headers=REPLAYED
+        responses={
+            **answers(
+                201,
+                "JobBatchOut",
+                "The new jobs, in order",
+                *_BODY,
+                404,
+                409,
+                507,
+                headers=REPLAYED,
+            ),
+            **lines_of("JobLineOut", "What came of each line, and a summary"),
+        },
+        openapi_extra=or_lines(
+            takes("BatchIn", headers=[IDEMPOTENCY_KEY, PREFER]), "JobIn", "Lines, each a `JobIn`"
         ),
-        openapi_extra=takes("BatchIn", headers=[IDEMPOTENCY_KEY]),
     )
     @needs(Action.DEFINE)
     async def create_jobs(request: Request) -> Response:
+        if is_lines(request):
+            return stream(request)
         raw = await read_json_bytes(request, limits.batch)
-        with collector_paused():
+        with batch_under_way():
             # In a function of its own: what it made is gone before the collector can look at it.
             return await create(of(request), raw, request.headers.get("idempotency-key"))
+
+    def stream(request: Request) -> Response:
+        return JobStreamAnswer(
+            request,
+            of(request).stream(key=request.headers.get("idempotency-key")),
+            streams=streams,
+            longest=limits.body,
+            may_go_on=lambda: may_go_on(request),
+            refused_only=prefers_minimal(request),
+        )
+
+    async def may_go_on(request: Request) -> Response | None:
+        """Why not; as who began to read may be forbidden to meanwhile."""
+        try:
+            await context.gate.admit(request, Need(action=Action.DEFINE))
+        except StoreError:
+            return None  # nobody knows; what is stored goes to the same store
+        except (Refused, TocsinError) as error:
+            return await answer_to(app, request, error)
+        return None
 
     async def create(jobs: JobService, raw: bytes, key: str | None) -> Response:
         return await batch_answer(await jobs.create_batch(parse_json(raw), key=key), 201)

@@ -17,18 +17,22 @@ from typing import Any, Final
 SIZES: Final = (200, 20, 1)
 """Rows of one run: so 1,000 rows take 5 runs, and no number of them below takes more than 42."""
 
+LARGE: Final = (1_000, *SIZES)
+"""The same for rows that come by thousands: each run waits for the lock, at its beginning and at
+its end, and 1,000 jobs have 11,000 parameters (SQLite takes 32,766)."""
+
 _ROW = re.compile(r"VALUES (\([^()]+\))")
 
 
 class Batch:
     """A statement that holds ``VALUES (?, …)`` once, for any number of rows."""
 
-    def __init__(self, statement: str) -> None:
+    def __init__(self, statement: str, sizes: Sequence[int] = SIZES) -> None:
         match = _ROW.search(statement)
         if match is None:
             raise ValueError(f"there is no VALUES (?, …) in {statement!r}")
         before, after = statement[: match.start(1)], statement[match.end(1) :]
-        self._texts = [(size, before + ", ".join([match[1]] * size) + after) for size in SIZES]
+        self._texts = [(size, before + ", ".join([match[1]] * size) + after) for size in sizes]
 
     def run(self, driver: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Execute it; how many rows of the database were changed."""

@@ -1,0 +1,285 @@
+"""Jobs as lines of JSON: they are stored while more come in, and each is answered when it is.
+
+What comes in, what is checked and waits, and what is being written are three stages side by side.
+Each is bounded, and none reads on while the next is full: so a stream of any length takes the
+memory of some thousand lines, and a client that does not read its answers is not read from.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tocsin.api.batching import batch_under_way
+from tocsin.api.body import parse_line
+from tocsin.api.job_lines import new_job_line, old_job_line
+from tocsin.api.lines import Lines
+from tocsin.api.openapi import NDJSON
+from tocsin.api.problems import Refused, answer_to, of_error, problem
+from tocsin.api.render import dumps
+from tocsin.domain.errors import InvalidInput, StoreError
+from tocsin.services.bulk import Fresh
+from tocsin.services.job_stream import JobStream, Line, Outcome, Replayed
+
+MOST_LINES = 4_000
+"""Lines that are stored in one transaction, and that wait meanwhile."""
+
+MOST_BYTES = 4 * 1024 * 1024
+"""The same in bytes, but for the last line."""
+
+SLICE = 50
+"""Lines that are checked, or answered, before other work has its turn: about 1 ms."""
+
+IDLE = 60.0
+"""Seconds without a byte after which a stream is ended."""
+
+SEND_TIMEOUT = 30.0
+"""Seconds that a client may leave answers unread before it is hung up on."""
+
+RECHECKED = 2.0
+"""Seconds after which it is looked again whether the client still may create jobs."""
+
+MOST_STREAMS = 16
+"""Streams at the same time: that many times the memory of one."""
+
+
+class Streams:
+    """How many streams there are."""
+
+    def __init__(self, most: int = MOST_STREAMS) -> None:
+        self.most = most
+        self.open = 0
+
+
+class JobStreamAnswer(Response):
+    """Reads the lines of a request, has their jobs stored, and says of each what came of it.
+
+    The connection is closed at the end: where that comes early, there may be no end to what the
+    client still sends.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        jobs: JobStream,
+        *,
+        streams: Streams,
+        longest: int,
+        may_go_on: Callable[[], Awaitable[Response | None]],
+        refused_only: bool = False,
+    ) -> None:
+        """``longest`` in bytes of a line; ``refused_only``: nothing is said of jobs as ordered."""
+        headers = {"Connection": "close", "X-Accel-Buffering": "no"}
+        if refused_only:
+            headers["Preference-Applied"] = "return=minimal"
+        super().__init__(None, 200, headers, NDJSON)
+        del self.headers["content-length"]
+        self._request = request
+        self._jobs = jobs
+        self._streams = streams
+        self._lines = Lines(longest)
+        self._longest = longest
+        self._may_go_on = may_go_on
+        self._looked_at = time.monotonic()
+        self._refused_only = refused_only
+        self._waiting: list[Line] = []
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._read_all = False
+        self._why_no_more: Response | None = None
+        """Why reading has stopped before the end."""
+        self._why_ended: Response | None = None
+        """Why nothing more is stored."""
+        self._store_failed: Response | None = None
+        self._begun = False
+        self._counts = {"created": 0, "replayed": 0, "refused": 0}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the whole stream, and answer it."""
+        streams = self._streams
+        if streams.open >= streams.most:
+            refusal = problem(
+                503,
+                "too_many_streams",
+                f"{streams.most} streams of jobs are being read; try again later",
+                headers={"Retry-After": "5", "Connection": "close"},
+            )
+            await refusal(scope, receive, send)
+            return
+        streams.open += 1
+        reading = asyncio.create_task(self._read(receive), name="job-stream")
+        try:
+            await self._answer(scope["app"], send)
+            if self._why_ended is None:
+                await reading
+            await self._end(send)
+        except (_Gone, TimeoutError):
+            return
+        finally:
+            streams.open -= 1
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    # --- coming in
+
+    async def _read(self, receive: Receive) -> None:
+        try:
+            more = True
+            while more:
+                async with asyncio.timeout(IDLE):
+                    message = await receive()
+                if message["type"] == "http.disconnect":
+                    # What waits was not promised to anybody.
+                    self._waiting = []
+                    raise _Gone
+                await self._check(self._lines.feed(message.get("body", b"")))
+                more = message.get("more_body", False)
+            await self._check(self._lines.end())
+        except TimeoutError:
+            self._why_no_more = problem(
+                408, "stream_idle", f"no byte came for {IDLE:g} s; send the rest as another stream"
+            )
+        except StoreError as error:  # it was asked for secrets
+            self._why_no_more = of_error(error)
+        finally:
+            self._read_all = True
+            self._arrived.set()
+
+    async def _check(self, found: Sequence[tuple[int, bytes | None]]) -> None:
+        for start in range(0, len(found), SLICE):
+            while len(self._waiting) >= MOST_LINES or self._bytes > MOST_BYTES:
+                self._room.clear()
+                await self._room.wait()
+            part = found[start : start + SLICE]
+            values: list[tuple[int, object]] = []
+            refused: list[Line] = []
+            for number, raw in part:
+                try:
+                    if raw is None:
+                        raise self._too_long()
+                    values.append((number, parse_line(raw)))
+                except (Refused, InvalidInput) as error:
+                    refused.append(Line(number=number, checked=error))
+            checked = await self._jobs.check(values)
+            if refused:
+                checked = sorted([*checked, *refused], key=_number_of)
+            self._waiting += checked
+            self._bytes += sum(len(raw) for _, raw in part if raw is not None)
+            self._arrived.set()
+            await asyncio.sleep(0)
+
+    def _too_long(self) -> Refused:
+        return Refused(
+            413,
+            "payload_too_large",
+            f"the line is larger than {self._longest:,} bytes; make it smaller, or raise the "
+            "server's limit (TOCSIN_MAX_BODY)",
+        )
+
+    # --- going out
+
+    async def _answer(self, app: FastAPI, send: Send) -> None:
+        """Have stored what waits and say what came of it, until all is read or it cannot go on."""
+        while await self._arrived.wait():
+            with batch_under_way():
+                # As long as one part follows the other.
+                await self._answer_parts(app, send)
+            if self._why_ended is not None or (self._read_all and not self._waiting):
+                return
+
+    async def _answer_parts(self, app: FastAPI, send: Send) -> None:
+        """The same until nothing waits: one part is told of while the next is stored."""
+        lines = await self._next()
+        storing = asyncio.create_task(self._jobs.store(lines))
+        try:
+            while lines:
+                told, outcomes = lines, await storing
+                failed = any(isinstance(one, StoreError) for one in outcomes)
+                lines = [] if failed else await self._next()
+                storing = asyncio.create_task(self._jobs.store(lines))
+                for start in range(0, len(told), SLICE):
+                    end = start + SLICE
+                    # Lets the next part on its way, too.
+                    await asyncio.sleep(0)
+                    text = await self._text(app, told[start:end], outcomes[start:end])
+                    if text:
+                        await self._send(send, text)
+                self._why_ended = self._why_ended or self._store_failed
+        finally:
+            # Not cut off: who listens for new jobs is told of them once they are stored.
+            await asyncio.wait({storing})
+
+    async def _next(self) -> Sequence[Line]:
+        """Take what waits; nothing where the client may not go on."""
+        now = time.monotonic()
+        if now - self._looked_at >= RECHECKED:
+            self._looked_at = now
+            self._why_ended = await self._may_go_on()
+            if self._why_ended is not None:
+                return []
+        lines, self._waiting, self._bytes = self._waiting, [], 0
+        self._room.set()
+        if not self._read_all:
+            self._arrived.clear()
+        return lines
+
+    async def _text(
+        self, app: FastAPI, lines: Sequence[Line], outcomes: Sequence[Outcome]
+    ) -> bytes:
+        parts: list[bytes] = []
+        counts, told = self._counts, not self._refused_only
+        for line, outcome in zip(lines, outcomes, strict=True):
+            if isinstance(outcome, Fresh):
+                counts["created"] += 1
+                if told:
+                    parts.append(new_job_line(line.number, outcome.new))
+            elif isinstance(outcome, Replayed):
+                counts["replayed"] += 1
+                if told:
+                    parts.append(old_job_line(line.number, outcome.view))
+            else:
+                counts["refused"] += 1
+                answer = await answer_to(app, self._request, outcome)
+                if answer is None:
+                    raise outcome
+                if isinstance(outcome, StoreError):
+                    self._store_failed = answer
+                parts.append(
+                    b'{"line":%d,"status":%d,"problem":%b}\n'
+                    % (line.number, answer.status_code, bytes(answer.body))
+                )
+        return b"".join(parts)
+
+    async def _end(self, send: Send) -> None:
+        why = self._why_ended or self._why_no_more
+        last = dumps({"complete": why is None, **self._counts})
+        if why is not None:
+            last = b'%b,"problem":%b}' % (last[:-1], bytes(why.body))
+        await self._send(send, last + b"\n", more=False)
+
+    async def _send(self, send: Send, text: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            if not self._begun:
+                # Not before something was read: a client may wait to be asked for its body.
+                self._begun = True
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": self.status_code,
+                        "headers": self.raw_headers,
+                    }
+                )
+            await send({"type": "http.response.body", "body": text, "more_body": more})
+
+
+class _Gone(Exception):
+    """The client has hung up."""
+
+
+def _number_of(line: Line) -> int:
+    return line.number
