@@ -2,18 +2,22 @@
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
 from standardwebhooks import Webhook
 
-from tests.chaos.conftest import NodeFactory
+from tests.chaos.conftest import ClusterFactory, NodeFactory
 from tests.security.test_egress import ended, job
 from tests.support.listener import Listener, listening
 from tests.support.process import KEY, Tocsin, clean_environment, tocsin_command, wait_until
+from tests.support.redis import RedisServer
 
 VALUE = "hunted-4f9a1c77e2/+ value"
 PASSWORD = "hunted-password-81b2"
@@ -48,6 +52,28 @@ def hunt(where: str, data: bytes, *values: str) -> None:
 def target() -> Iterator[Listener]:
     with listening() as made:
         yield made
+
+
+def every_page(tocsin: Tocsin, **refs: str) -> dict[str, str]:
+    """What every route answers that is read, by its path: those that pages ask are among them.
+
+    The routes are those of the document, so that none is forgotten; ``refs`` are what stands for
+    ``{ref}`` and ``{name}``, by the first word of the path.
+    """
+    found = {}
+    for path, methods in tocsin.client.get("/api/openapi.json").json()["paths"].items():
+        if "get" not in methods or path == "/api/v1/events":
+            continue
+        kind = path.removeprefix("/api/v1/").partition("/")[0]
+        asked = re.sub(r"\{\w+\}", lambda _, kind=kind: refs.get(kind, "none"), path)  # type: ignore[misc]
+        query = {"/api/v1/jobs:recent": f"?job={refs.get('id', '')}"}.get(path, "")
+        answer = tocsin.client.get(asked + query)
+        assert answer.status_code < 500, (asked, answer.text)
+        found[asked] = answer.text
+    assert len(found) > 20
+    lines = tocsin.client.get("/api/v1/audit", headers={"Accept": "application/x-ndjson"})
+    assert lines.headers["content-type"].startswith("application/x-ndjson")
+    return {**found, "/api/v1/audit as lines": lines.text}
 
 
 def cli(tocsin: Tocsin, *words: str, stdin: str = "", code: int = 0) -> str:
@@ -108,16 +134,28 @@ def test_secrets_are_in_the_calls_and_in_no_output(
     assert VALUE in target.seen[-1].headers["x-key"]
     outputs.append(json.dumps(tried))
 
+    # Keys and sessions are secrets as well.
+    made = tocsin.post("/keys", {"name": "hunted", "role": "viewer"})
+    with httpx.Client(base_url=tocsin.client.base_url) as browser:
+        opened = browser.post("/api/v1/session", json={"key": made["key"]})
+        token = browser.cookies["tocsin_session"]
+        refused = browser.get("/api/v1/jobs", headers={"X-API-Key": "hunted-wrong-key-55d1"})
+    assert refused.status_code == 401
+    outputs += [opened.text, refused.text]
+    for query in (f"api_key={VALUE}", f"access_token={made['key']}", f"tag={PASSWORD}"):
+        outputs.append(tocsin.client.get("/api/v1/jobs", params=query).text)
+
     # And nowhere else.
-    for path in (
-        *("/jobs", "/jobs/echo", "/executions", "/jobs/fails/executions", "/secrets", "/signing"),
-        *("/stats", "/cluster", f"/executions/{execution['id']}", "/audit"),
-        *(f"/executions/{execution['id']}/request", f"/jobs:recent?job={execution['job_id']}"),
-    ):
-        outputs.append(tocsin.client.get(f"/api/v1{path}").text)
-    outputs += [
-        tocsin.client.get(path).text for path in ("/metrics", "/healthz", "/api/openapi.json")
-    ]
+    pages = every_page(
+        tocsin,
+        jobs="echo",
+        id=execution["job_id"],
+        executions=execution["id"],
+        keys=made["id"],
+    )
+    outputs += pages.values()
+    assert "[secret]" in pages[f"/api/v1/executions/{execution['id']}"], "the pages are of this job"
+    assert "secret.TOKEN" in pages["/api/v1/jobs/echo"]
     for body in (
         {"url": "https://example.com/{{ secret.NOPE }}"},
         {"url": "https://example.com/", "auth": {"type": "bearer", "token": "{{ secret.TOKEN"}},
@@ -136,12 +174,69 @@ def test_secrets_are_in_the_calls_and_in_no_output(
         ("status",),
     ):
         outputs.append(cli(tocsin, *words))
+    hidden = (
+        *(VALUE, PASSWORD, f"me:{PASSWORD}", KEY, made["key"], token, "hunted-wrong-key-55d1"),
+    )
     for text in outputs:
-        hunt("an output", text.encode(), VALUE, PASSWORD, f"me:{PASSWORD}")
+        hunt("an output", text.encode(), *hidden)
     assert tocsin.terminate() == 0
-    for path in tmp_path.iterdir():
-        if path.is_file():
-            hunt(path.name, path.read_bytes(), VALUE, PASSWORD, f"me:{PASSWORD}", MASTER)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert {"tocsin.db", "tocsin.log"} <= set(files)
+    assert b"auth.refused" in files["tocsin.log"]
+    for name, data in files.items():
+        hunt(name, data, *hidden, MASTER)
+
+
+def test_on_postgresql_with_redis_they_are_nowhere_either(
+    cluster: ClusterFactory, target: Listener
+) -> None:
+    """A dump of the database, what the nodes tell each other, and what Redis keeps."""
+    redis = RedisServer(password="geheim").start()
+    them = cluster(env={**ENV, "TOCSIN_REDIS": redis.url})
+    one, other = them.add(), them.add()
+    listener = redis.client()
+    heard = listener.pubsub()
+    heard.psubscribe("*")
+    cli(one, "secrets", "set", "TOKEN", stdin=VALUE + "\n")
+    echo = {
+        "url": target.url("/echo?k={{ secret.TOKEN }}"),
+        "headers": {"X-K": "{{ secret.TOKEN }}"},
+    }
+    with other.client.stream("GET", "/api/v1/events", timeout=60) as events:
+        told = events.iter_text()
+        text = next(told)
+        other.post("/jobs", {**job("echo", ""), "target": echo})
+        execution = ended(one, "echo")
+        while "execution.succeeded" not in text:
+            text += next(told)
+    assert execution["state"] == "succeeded", execution
+    assert target.seen[-1].headers["x-k"] == VALUE
+    outputs = {"events": text, **every_page(other, jobs="echo", executions=execution["id"])}
+    dump = b""
+    with psycopg.connect(them.url) as conn:
+        tables = conn.execute(
+            "SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p') "
+            "AND relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        for (table,) in tables:
+            with conn.cursor().copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as rows:
+                dump += b"".join(bytes(row) for row in rows)
+    assert b"secret.TOKEN" in dump, "the job is in the dump"
+    assert b"[secret]" in dump, "and its execution"
+    outputs["the dump"] = dump.decode("utf-8", "replace")
+    messages = list(iter(lambda: heard.get_message(timeout=1), None))
+    assert len(messages) > 1, "the nodes told each other something"
+    outputs["Redis's messages"] = repr(messages)
+    heard.close()
+    listener.close()
+    with redis.client() as kept:
+        outputs["Redis's keys"] = repr([(key, kept.get(key)) for key in kept.scan_iter("*")])
+    for node in (one, other):
+        node.terminate()
+        outputs[f"the log of {node.name}"] = node.whole_log()
+    for where, found in outputs.items():
+        hunt(where, found.encode("utf-8", "replace"), VALUE, KEY, MASTER, "geheim")
+    redis.close()
 
 
 def test_the_process_list_shows_no_key(node: NodeFactory) -> None:
