@@ -119,6 +119,12 @@ async def test_of_several_addresses_only_the_allowed_are_tried() -> None:
         "//127.0.0.1:{port}/admin",
         "http://localhost:{port}/admin",
         "http://[::1]:{port}/admin",
+        "http://127\u30020.0.1:{port}/admin",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[64:ff9b:1:7f00:0:100::]/",
+        "http://[2002:7f00:1::]/",
+        "http://[fe80::1]/",
+        "http://100.100.100.200/latest/meta-data/",
     ],
 )
 @on_both_loops
