@@ -261,6 +261,27 @@ async def test_who_sends_nothing_is_told_to_come_back(monkeypatch: pytest.Monkey
     assert caller.ended
 
 
+async def test_one_key_cannot_take_the_places_of_all() -> None:
+    async with guarded(MemoryStore()) as gate:
+        keys = [(await gate.make(role="editor"))["key"] for _ in range(2)]
+        greedy, other = ({"authorization": f"Bearer {key}"} for key in keys)
+        callers = [
+            Caller(gate.api, headers=greedy).begin() for _ in range(job_stream.MOST_STREAMS_EACH)
+        ]
+        callers.append(Caller(gate.api, headers=other).begin())
+        for caller in callers:
+            caller.write(line())
+            await caller.heard(1)
+        refused = await gate.api.client.post(
+            BATCH, content=line(), headers={"Content-Type": NDJSON, **greedy}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+        assert "8 with this key" in refused.json()["detail"]
+        for caller in callers:
+            caller.close()
+            await caller.end()
+
+
 async def test_streams_are_counted() -> None:
     async with serving(MemoryStore()) as api:
         callers = [Caller(api).begin() for _ in range(job_stream.MOST_STREAMS)]

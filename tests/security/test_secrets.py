@@ -313,7 +313,10 @@ def test_an_embedded_database_gets_a_key_file_that_only_its_owner_reads(
 ) -> None:
     tocsin = node().start()
     key = tmp_path / "tocsin.db.key"
-    assert key.stat().st_mode & 0o777 == 0o600
+    # So does the database itself, with all that SQLite puts beside it, whatever the umask says.
+    for path in (key, *tmp_path.glob("tocsin.db*")):
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert (tmp_path / "tocsin.db-wal").exists()
     cli(tocsin, "secrets", "set", "TOKEN", stdin=VALUE)
     before = key.read_bytes()
     tocsin.terminate()

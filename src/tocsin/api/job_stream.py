@@ -24,6 +24,7 @@ from tocsin.api.render import dumps
 from tocsin.domain.errors import InvalidInput, StoreError
 from tocsin.services.bulk import Fresh
 from tocsin.services.job_stream import JobStream, Line, Outcome, Replayed
+from tocsin.services.places import Places
 
 MOST_LINES = 4_000
 """Lines that are stored in one transaction, and that wait meanwhile."""
@@ -46,13 +47,8 @@ RECHECKED = 2.0
 MOST_STREAMS = 16
 """Streams at the same time: that many times the memory of one."""
 
-
-class Streams:
-    """How many streams there are."""
-
-    def __init__(self, most: int = MOST_STREAMS) -> None:
-        self.most = most
-        self.open = 0
+MOST_STREAMS_EACH = 8
+"""Of these, with one key."""
 
 
 class JobStreamAnswer(Response):
@@ -67,12 +63,16 @@ class JobStreamAnswer(Response):
         request: Request,
         jobs: JobStream,
         *,
-        streams: Streams,
+        places: Places,
+        holder: str | None,
         longest: int,
         may_go_on: Callable[[], Awaitable[Response | None]],
         refused_only: bool = False,
     ) -> None:
-        """``longest`` in bytes of a line; ``refused_only``: nothing is said of jobs as ordered."""
+        """``holder`` is the id of the key; ``longest`` in bytes of a line.
+
+        ``refused_only``: nothing is said of jobs as ordered.
+        """
         headers = {"Connection": "close", "X-Accel-Buffering": "no"}
         if refused_only:
             headers["Preference-Applied"] = "return=minimal"
@@ -80,7 +80,8 @@ class JobStreamAnswer(Response):
         del self.headers["content-length"]
         self._request = request
         self._jobs = jobs
-        self._streams = streams
+        self._places = places
+        self._holder = holder
         self._lines = Lines(longest)
         self._longest = longest
         self._may_go_on = may_go_on
@@ -101,17 +102,20 @@ class JobStreamAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the whole stream, and answer it."""
-        streams = self._streams
-        if streams.open >= streams.most:
+        full = self._places.refusal(self._holder)
+        if full is not None:
             refusal = problem(
                 503,
                 "too_many_streams",
-                f"{streams.most} streams of jobs are being read; try again later",
+                f"as many streams of jobs are being read as may be, {full}; try again later",
                 headers={"Retry-After": "5", "Connection": "close"},
             )
             await refusal(scope, receive, send)
             return
-        streams.open += 1
+        with self._places.take(self._holder):
+            await self._take(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         reading = asyncio.create_task(self._read(receive), name="job-stream")
         try:
             await self._answer(scope["app"], send)
@@ -121,7 +125,6 @@ class JobStreamAnswer(Response):
         except (_Gone, TimeoutError):
             return
         finally:
-            streams.open -= 1
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 

@@ -8,7 +8,7 @@ from tocsin.api.batching import batch_under_way
 from tocsin.api.body import is_lines, parse_json, read_json, read_json_bytes
 from tocsin.api.conditions import prefers_minimal, read_match, read_only_new
 from tocsin.api.context import ApiContext
-from tocsin.api.job_stream import JobStreamAnswer, Streams
+from tocsin.api.job_stream import MOST_STREAMS, MOST_STREAMS_EACH, JobStreamAnswer
 from tocsin.api.needs import Need, needs
 from tocsin.api.openapi import (
     ETAG,
@@ -30,6 +30,7 @@ from tocsin.domain.access import Action
 from tocsin.domain.errors import StoreError, TocsinError
 from tocsin.domain.execution import State
 from tocsin.services.jobs import JobService
+from tocsin.services.places import Places
 from tocsin.store.port import JobQuery, JobSort
 
 PREFIX = "/api/v1/jobs"
@@ -51,7 +52,7 @@ _MERGE_PATCH = ("application/merge-patch+json", "application/json")
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add creating, finding and changing jobs."""
     limits = context.body_limits
-    streams = Streams()
+    places = Places(whole=MOST_STREAMS, each=MOST_STREAMS_EACH)
 
     def of(request: Request) -> JobService:
         return context.jobs.within(scope_of(request))
@@ -111,10 +112,12 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
             return await create(of(request), raw, request.headers.get("idempotency-key"))
 
     def stream(request: Request) -> Response:
+        key = scope_of(request).key
         return JobStreamAnswer(
             request,
             of(request).stream(key=request.headers.get("idempotency-key")),
-            streams=streams,
+            places=places,
+            holder=None if key is None else key.id,
             longest=limits.body,
             may_go_on=lambda: may_go_on(request),
             refused_only=prefers_minimal(request),

@@ -1,5 +1,7 @@
 """The schema of a SQLite file: creating it, bringing it up to date, checking it."""
 
+import contextlib
+import os
 import time
 from functools import cache
 
@@ -9,7 +11,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.store import migrations
-from tocsin.store.sqlite.engine import BUSY_TIMEOUT, connect, transaction
+from tocsin.store.sqlite.engine import BUSY_TIMEOUT, MEMORY, connect, transaction
 from tocsin.store.sqlite.errors import wrapped
 from tocsin.store.sqlite.statements import raw
 from tocsin.store.tables import metadata
@@ -26,6 +28,7 @@ def migrate(path: str) -> bool:
     program, ``StoreCorrupt``, ``StoreFull`` or ``StoreUnavailable``.
     """
     try:
+        _make_private(path)
         conn = _connect_patiently(path)
         try:
             with transaction(conn, "BEGIN IMMEDIATE"):
@@ -37,6 +40,18 @@ def migrate(path: str) -> bool:
         if better is None:
             raise
         raise better from error
+
+
+def _make_private(path: str) -> None:
+    """Make an empty file that only its owner may read; it holds what jobs send, and to whom.
+
+    SQLite would make one as the umask has it. What it puts beside it has the mode of the file.
+    """
+    if path == MEMORY:
+        return
+    # Whatever is wrong with the place is said by SQLite.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def check(path: str) -> None:
