@@ -1,5 +1,6 @@
 """Jobs created per second: single calls, and batches."""
 
+import asyncio
 import time
 from functools import partial
 
@@ -13,6 +14,7 @@ from bench.report import Figure, Figures
 CONCURRENCY = 32
 BATCH = 1_000
 BATCHES_AT_ONCE = (1, 4)
+STREAMS_AT_ONCE = (1, 2)
 
 
 def singles(bench: Bench, *, postgres: bool = False) -> list[Figure]:
@@ -83,6 +85,62 @@ def batches(bench: Bench, *, postgres: bool = False) -> list[Figure]:
     return figures.all()
 
 
+def streams(bench: Bench, *, postgres: bool = False) -> list[Figure]:
+    """``POST /api/v1/jobs:batch`` with a job on each line: one stream, then two at once.
+
+    The client reads each answer, and checks that all jobs were created.
+    """
+    count = 8_000 if bench.quick else 50_000
+    figures = Figures(f"create{_where(postgres)}, streams")
+    for kind in ("at", "cron"):
+        for number in range(bench.runs):
+            for at_once in STREAMS_AT_ONCE:
+                # An empty database each time: what is there already makes a row dearer.
+                with bench.cluster(postgres=postgres) as cluster:
+                    _warm_up(cluster)
+                    bench.say(f"create {number + 1}/{bench.runs}: {count:,} {kind} jobs as lines")
+                    jobs = [orjson.dumps(one) for one in definitions(count, "line", kind=kind)]
+                    parts = [b"\n".join(jobs[start::at_once]) for start in range(at_once)]
+                    database_cpu = cluster.database_cpu_seconds()
+                    cpu, own = cluster.cpu_seconds(), time.process_time()
+                    seconds = _stream(cluster, parts, count)
+                    cpu, own = cluster.cpu_seconds() - cpu, time.process_time() - own
+                    database_cpu = cluster.database_cpu_seconds() - database_cpu
+                    what = f"{kind} jobs, {at_once} at once"
+                    figures.add(
+                        what,
+                        "/s",
+                        count / seconds,
+                        baseline_name=f"raw {_driver(postgres)}, same rows",
+                        baseline=_bare(bench, cluster, "line-"),
+                    )
+                    figures.add(f"{what}: CPU per job, node", "µs", cpu / count * 1e6)
+                    figures.add(f"{what}: CPU per job, client", "µs", own / count * 1e6)
+                    if postgres:
+                        figures.add(
+                            f"{what}: CPU per job, PostgreSQL", "µs", database_cpu / count * 1e6
+                        )
+    return figures.all()
+
+
+def _stream(cluster: Cluster, parts: list[bytes], count: int) -> float:
+    """Send streams at once; the seconds until the last was answered."""
+
+    async def send() -> list[bytes]:
+        return await asyncio.gather(
+            *(load.stream(cluster.port, "/api/v1/jobs:batch", part) for part in parts)
+        )
+
+    began = time.perf_counter()
+    answers = load.run(send)
+    seconds = time.perf_counter() - began
+    created = sum(answer.count(b'"status":201') for answer in answers)
+    if created != count or not all(b'{"complete":true' in answer for answer in answers):
+        raise RuntimeError(f"{created:,} of {count:,} created: {answers[0][-300:]!r}")
+    return seconds
+
+
+streams_on_postgres = partial(streams, postgres=True)
 singles_on_postgres = partial(singles, postgres=True)
 batches_on_postgres = partial(batches, postgres=True)
 

@@ -119,6 +119,30 @@ async def send(port: int, requests: Iterable[bytes], *, concurrency: int) -> Loa
     return load
 
 
+async def stream(port: int, path: str, lines: bytes) -> bytes:
+    """Send lines as one request and read the answer meanwhile; the answer with its head."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_PIECE)
+    head = request("POST", path, port, b"", ["Expect: 100-continue"])
+    head = head.replace(b"application/json", b"application/x-ndjson")
+    writer.write(head.replace(b"Content-Length: 0", b"Content-Length: %d" % len(lines)))
+    begin = await reader.readuntil(b"\r\n\r\n")
+    if not begin.startswith(b"HTTP/1.1 100"):
+        raise RuntimeError(f"the stream was refused: {begin!r}")
+
+    async def write() -> None:
+        for start in range(0, len(lines), _PIECE):
+            writer.write(lines[start : start + _PIECE])
+            await writer.drain()
+
+    _, answer = await asyncio.gather(write(), reader.read())
+    writer.close()
+    return answer
+
+
+_PIECE = 262_144
+"""Bytes that are written and read at once."""
+
+
 class _Caller(asyncio.Protocol):
     """A pooled connection for calls at given instants."""
 

@@ -30,6 +30,19 @@ class Server:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
+        if scope["path"] == "/echo":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while more:
+                message = await receive()
+                more = message.get("more_body", False)
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": message.get("body", b""),
+                        "more_body": more,
+                    }
+                )
+            return
         if scope["path"] != "/unread":
             while more:
                 message = await receive()
@@ -272,4 +285,21 @@ async def test_a_trailer_is_no_header(server: Server) -> None:
     (headers,) = server.headers
     assert {name for name, _ in headers} == {b"host", b"transfer-encoding", b"trailer"}
     assert server.bodies == [b"a"]
+    writer.close()
+
+
+async def test_a_body_that_is_answered_as_it_comes_may_take_its_time(server: Server) -> None:
+    reader, writer = await server.connect()
+    writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < 3 * protocol.BODY_SECONDS:
+        writer.write(b"2\r\nhi\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.readuntil(b"hi\r\n")
+        await asyncio.sleep(protocol.BODY_SECONDS / 10)
+    writer.write(b"0\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
     writer.close()

@@ -209,9 +209,9 @@ class JobStreamAnswer(Response):
                     end = start + SLICE
                     # Lets the next part on its way, too.
                     await asyncio.sleep(0)
-                    text = await self._text(app, told[start:end], outcomes[start:end])
-                    if text:
-                        await self._send(send, text)
+                    await self._send(
+                        send, await self._text(app, told[start:end], outcomes[start:end])
+                    )
                 self._why_ended = self._why_ended or self._store_failed
         finally:
             # Not cut off: who listens for new jobs is told of them once they are stored.
@@ -268,7 +268,8 @@ class JobStreamAnswer(Response):
     async def _send(self, send: Send, text: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(SEND_TIMEOUT):
             if not self._begun:
-                # Not before something was read: a client may wait to be asked for its body.
+                # Not before something was read: a client may wait to be asked for its body. But
+                # with the first part: as long as nothing is answered, a body has to hurry.
                 self._begun = True
                 await send(
                     {
@@ -277,7 +278,8 @@ class JobStreamAnswer(Response):
                         "headers": self.raw_headers,
                     }
                 )
-            await send({"type": "http.response.body", "body": text, "more_body": more})
+            if text or not more:
+                await send({"type": "http.response.body", "body": text, "more_body": more})
 
 
 class _Gone(Exception):

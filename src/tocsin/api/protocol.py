@@ -135,8 +135,9 @@ class BoundedHttp(HttpToolsProtocol):
     def _look_at_sender(self) -> None:
         self._coming = None
         left = self._since + self._patience() - self.loop.time()
-        if left <= 0 and self.flow.read_paused:
-            left = 1.0  # it is this side that does not read
+        if left <= 0 and (self.flow.read_paused or self._is_answered_meanwhile()):
+            # It is this side that does not read, or says how long it waits.
+            left = 1.0
         if left > 0:
             self._coming = self.loop.call_later(left, self._look_at_sender)
         elif self._head is None and self._body is None:
@@ -144,6 +145,16 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             what = "headers" if self._body is None else "body"
             self._refuse(408, "too_slow", f"the {what} of the request took too long")
+
+    def _is_answered_meanwhile(self) -> bool:
+        """Whether a body is answered while it comes in, as streams of jobs are."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (
+            self._body is not None
+            and cycle is not None
+            and cycle.response_started
+            and not cycle.response_complete
+        )
 
     # --- what goes out
 

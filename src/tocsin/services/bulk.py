@@ -135,6 +135,7 @@ class BulkReader:
         self._policies: dict[bytes, _Policies] = {}
         self._frames: dict[tuple[bytes, bool], _Frame] = {}
         self._whens: dict[tuple[bytes, Millis | None], _When] = {}
+        self._onces: dict[str, _When] = {}
         self._urls: dict[str, _Url] = {}
 
     def renew(self, now: Millis) -> None:
@@ -252,11 +253,13 @@ class BulkReader:
     def _when(self, data: dict[str, Any], grace: Millis | None) -> _When | None:
         at = data.get("at")
         if len(data) == 1 and type(at) is str:
-            instant = parse_instant(at)
-            if instant < self._now - (AT_GRACE if grace is None else grace):
-                return None
-            # Each job has another, so that to remember it would not help.
-            return _once(instant)
+            once_at = self._onces.get(at)
+            if once_at is None:
+                once_at = _once(parse_instant(at))
+                _keep(self._onces, at, once_at, len(at))
+            # Whether it has passed changes while it is remembered.
+            past = once_at.fire_at < self._now - (AT_GRACE if grace is None else grace)
+            return None if past else once_at
         key = (orjson.dumps(data), grace)
         known = self._whens.get(key)
         if known is None:

@@ -17,6 +17,7 @@ from tocsin.domain.errors import (
     StoreError,
 )
 from tocsin.domain.instant import Millis
+from tocsin.domain.quick import quick
 from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.creation import JobCreation
 from tocsin.services.requests import Keyed
@@ -44,6 +45,7 @@ Outcome: TypeAlias = Fresh | Replayed | Exception
 """A job that is stored now, one that was before, or why there is none."""
 
 
+@quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     """One definition of a stream, and what came of checking it."""

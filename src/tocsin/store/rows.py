@@ -7,8 +7,10 @@ be read all the same raises ``StoreCorrupt``; callers decide what a single bad r
 import json
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -154,9 +156,15 @@ def folded(text: str) -> str:
     return storable(text.casefold())
 
 
-def tags_of(spec: JobSpec) -> set[str]:
+def tags_of(spec: JobSpec) -> AbstractSet[str]:
     """The tags of a definition as ``job_tags`` holds them."""
-    return {storable(tag) for tag in spec.tags}
+    return _storable_tags(spec.tags)
+
+
+# The jobs of a batch mostly have the same.
+@lru_cache(maxsize=1_024)
+def _storable_tags(tags: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(storable, tags))
 
 
 def name_taken(job: Job, field: str) -> FieldProblem:

@@ -48,11 +48,19 @@ def changes_of(before: Iterable[Counted], after: Iterable[Counted]) -> dict[str,
     """What the counters change by where jobs become others."""
     changes: dict[str, int] = {}
     for sign, jobs in ((-1, before), (1, after)):
+        # Thousands of new jobs are alike in this, so their counters are named once.
+        kinds: dict[tuple[JobStatus, str], int] = {}
+        total = 0
         for status, size, namespace in jobs:
             if status in KEPT:
-                name = jobs_counter(status, namespace)
-                changes[name] = changes.get(name, 0) + sign
-                changes[BYTES] = changes.get(BYTES, 0) + sign * size
+                kind = (status, namespace)
+                kinds[kind] = kinds.get(kind, 0) + 1
+                total += size
+        for kind, count in kinds.items():
+            name = jobs_counter(*kind)
+            changes[name] = changes.get(name, 0) + sign * count
+        if kinds:
+            changes[BYTES] = changes.get(BYTES, 0) + sign * total
     return changes
 
 
