@@ -85,10 +85,7 @@ def run(bench: Bench, *, postgres: bool = False) -> list[Figure]:
                     measure(watch=sampling(pid, directory / "stacks"))
                     read_samples((directory / "stacks").read_text().splitlines(), samples)
             with bench.directory() as directory:
-                with contextlib.ExitStack() as both:
-                    both.enter_context(counting(pid, waited))
-                    both.enter_context(sampling(pid, directory / "stacks", "--idle"))
-                    measure(watch=both.pop_all())
+                measure(watch=_waiting(pid, waited, directory / "stacks"))
                 read_samples((directory / "stacks").read_text().splitlines(), stacks)
             if bench.flamegraphs is not None:
                 name = f"{'postgres' if postgres else 'sqlite'}-{number + 1}.svg"
@@ -154,6 +151,13 @@ def counting(pid: int, into: Times) -> Iterator[None]:
             had = before.get(thread, (0.0, 0.0))
             into.all[thread] += user + kernel - sum(had)  # type: ignore[assignment]
             into.kernel[thread] += kernel - had[1]  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def _waiting(pid: int, into: Times, output: Path) -> Iterator[None]:
+    """Count the CPU time and sample all stacks meanwhile, also of threads that do not run."""
+    with counting(pid, into), sampling(pid, output, "--idle"):
+        yield
 
 
 def _thread_times(pid: int) -> dict[int, tuple[float, float]]:

@@ -8,7 +8,9 @@ import pytest
 from tests.support.build import NOW, attempt, execution, job
 
 from tocsin.domain.execution import Execution, Reason, State, closed
+from tocsin.domain.planning import Timer, Window, make_timer, make_window
 from tocsin.domain.quick import maker, quick
+from tocsin.store.port import Claim, make_claim
 
 
 @quick
@@ -92,6 +94,15 @@ def test_a_maker_takes_all_fields_in_their_order() -> None:
         made.must = 2  # type: ignore[misc]
     with pytest.raises(TypeError):
         maker(Quick)(1, "b")
+
+
+def test_the_makers_of_what_a_fire_makes_put_each_field_in_its_place() -> None:
+    assert make_timer("a", 1, 2, 3, True) == Timer(
+        job_id="a", fire_at=1, due_at=2, lane=3, exact=True
+    )
+    assert make_window(1, 2, "a", 3) == Window(now=1, until=2, owner="a", room=3)
+    one = job("a")
+    assert make_claim(execution(one), one) == Claim(execution=execution(one), job=one)
 
 
 def test_misfits_are_refused() -> None:

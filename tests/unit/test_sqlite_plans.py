@@ -73,6 +73,11 @@ class Plans:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
+    def prepare(self, work: Work) -> None:
+        """Run work of which nobody asks how it was executed."""
+        with transaction(self._conn, "BEGIN IMMEDIATE"):
+            work(self._conn)
+
     def of(self, work: Work) -> list[str]:
         driver = raw(self._conn)
         seen: list[str] = []
@@ -320,7 +325,7 @@ def test_jobs_by_their_last_result_are_read_in_the_order_of_their_ids(
     def note(conn: Connection) -> None:
         STATEMENTS.set_health(conn, [(one.id, state, NOW) for one in (OLD, QUEUEING)])
 
-    plans.of(note)
+    plans.prepare(note)
     query = JobQuery(sort=JobSort.LAST_RESULT, descending=descending, limit=1, now=NOW)
     lines = plans.of(lambda c: job_list.list_jobs(c, JobCache(10), query))
     assert way in lines

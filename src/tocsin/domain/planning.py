@@ -60,6 +60,11 @@ class Window:
     """How many executions may be claimed; others that should run are left pending."""
 
 
+make_timer = maker(Timer)
+make_window = maker(Window)
+"""Each from all of its fields, in their order: a claim makes one of both per fire."""
+
+
 @quick
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirePlan:
@@ -154,7 +159,7 @@ def _plan_one(job: Job, timer: Timer, window: Window) -> FirePlan | None:
         next_due = schedule.due(next_fire, job_id)
         if next_due <= window.until:
             return None
-        following = Timer(job_id=job_id, fire_at=next_fire, due_at=next_due, lane=lane, exact=exact)
+        following = make_timer(job_id, next_fire, next_due, lane, exact)
     execution = make_execution(
         execution_id(job_id, fire_at),
         job_id,

@@ -21,7 +21,7 @@ from tocsin.domain.execution import ErrorKind, Execution, Reason, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Json
 from tocsin.domain.planning import Admission, FirePlan, Live, Timer, Window
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 from tocsin.domain.tally import Tally
 from tocsin.store.access import AccessStore
 
@@ -205,6 +205,10 @@ class Claim:
     execution: Execution
     job: Job
     """As it is now; where its last fire was planned it may still be told as active."""
+
+
+make_claim = maker(Claim)
+"""A claim from its execution and its job."""
 
 
 FRESH_PART = 4

@@ -185,9 +185,7 @@ MOVE_TIMERS = f"""
     FROM {_unnest(["bigint", "bigint", "smallint", "boolean", "uuid", "bigint"])}
         AS v (fire_at, due_at, lane, exact, job_id, was)
     WHERE t.job_id = v.job_id AND t.job_id = ANY (%s::uuid[]) AND t.fire_at = v.was"""  # noqa: S608
-END_TIMERS = f"""
-    DELETE FROM timers t USING {_unnest(["uuid", "bigint"])} AS v (job_id, was)
-    WHERE t.job_id = v.job_id AND t.job_id = ANY (%s::uuid[]) AND t.fire_at = v.was"""  # noqa: S608
+END_TIMERS = "DELETE FROM timers WHERE job_id = ANY (%s::uuid[])"
 TAKE = f"""
     UPDATE executions SET state = '{State.CLAIMED.value}', owner = %s, queued = false
     WHERE id = ANY (%s::uuid[])

@@ -193,11 +193,9 @@ class PostgresStatements:
         ids = array(row[4] for row in rows)
         raw(conn).execute(MOVE_TIMERS, (*columns(rows), ids))
 
-    def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
-        """Delete timers."""
-        rows = list(ends)
-        ids = array(job_id for job_id, _ in rows)
-        raw(conn).execute(END_TIMERS, (*columns(rows), ids))
+    def end_timers(self, conn: Connection, ids: Sequence[str]) -> None:
+        """Delete timers that this transaction has locked."""
+        raw(conn).execute(END_TIMERS, (array(ids),))
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""

@@ -13,9 +13,9 @@ from tocsin.domain.errors import Revoked, StoreCorrupt
 from tocsin.domain.execution import Execution, Reason, State, closed
 from tocsin.domain.instant import MINUTE, Millis
 from tocsin.domain.job import Job, JobStatus, Overlap
-from tocsin.domain.planning import FirePlan, Live, Timer, Window
+from tocsin.domain.planning import FirePlan, Live, Timer, make_timer, make_window
 from tocsin.domain.settle import void
-from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner, fresh_part
+from tocsin.store.port import Claim, Claimed, ClaimRequest, Planner, fresh_part, make_claim
 from tocsin.store.rows import EXECUTION_WIDTH, Row, execution_of
 from tocsin.store.sql import counters
 from tocsin.store.sql.executions import existing_ids, live_executions, postpone, write_ended
@@ -259,12 +259,12 @@ class _Claiming:
             if due_at > fire_at + schedule.jitter:
                 # It was put off while it could not be planned.
                 due_at = schedule.due(fire_at, job_id)
-            timer = Timer(job_id=job_id, fire_at=fire_at, due_at=due_at, lane=lane, exact=exact)
+            timer = make_timer(job_id, fire_at, due_at, lane, exact)
             plan = self._plan(
                 job,
                 timer,
                 self._live.get(job_id, _NONE_LIVE),
-                Window(now=request.now, until=until, owner=request.incarnation, room=room),
+                make_window(request.now, until, request.incarnation, room),
             )
             if (plan.job_id, plan.fire_at, plan.job_version) != (job_id, fire_at, job.version):
                 raise ValueError("the plan is for another timer")
@@ -326,7 +326,7 @@ class _Claiming:
             conn, [row for plan, *_ in planned for row in plan.executions]
         )
         moves: list[tuple[Timer, Millis]] = []
-        ends: list[tuple[str, Millis]] = []
+        ends: list[str] = []
         for plan, job, timer, until in planned:
             for row in plan.executions:
                 if existed and row.id in existed:
@@ -334,7 +334,7 @@ class _Claiming:
                         self._left[timer.exact] += 1
                         self._given_back = True
                 elif row.state is _CLAIMED:
-                    self._claims.append(Claim(execution=row, job=job))
+                    self._claims.append(make_claim(row, job))
                 elif row.state.final:
                     self._closed.append(row)
                 elif row.queued:
@@ -342,8 +342,7 @@ class _Claiming:
                 else:
                     self._more = True
             if plan.next is None:
-                ends.append((plan.job_id, plan.fire_at))
-                self._completed.append(plan.job_id)
+                ends.append(plan.job_id)
             else:
                 moves.append((plan.next, plan.fire_at))
                 if plan.next.due_at <= until:
@@ -352,6 +351,7 @@ class _Claiming:
             statements.move_timers(conn, moves)
         if ends:
             statements.end_timers(conn, ends)
+            self._completed += ends
 
     def _count_completed(self) -> None:
         """Without its timer an active job is completed; nothing but its count is to be written."""
@@ -371,7 +371,8 @@ def _beyond(found: Sequence[AnyRow], newest: Sequence[AnyRow]) -> list[AnyRow]:
 
 def _newest_first(candidates: list[_Candidate], limits: Mapping[bool, int]) -> list[_Candidate]:
     """Where there are more than a limit allows, a part of the newest before all others."""
-    counts = Counter(candidate[2] for candidate in candidates)
+    exact_ones = sum(map(_exact, candidates))
+    counts = {True: exact_ones, False: len(candidates) - exact_ones}
     fresh = {
         exact: fresh_part(limit) for exact, limit in limits.items() if counts[exact] > limit > 0
     }
@@ -396,5 +397,6 @@ _ALLOW = Overlap.ALLOW
 _QUEUE = Overlap.QUEUE
 
 
+_exact = itemgetter(2)
 _order = itemgetter(0, 1)
 """By due instant, ties by id."""

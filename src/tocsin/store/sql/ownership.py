@@ -106,7 +106,7 @@ def owned_versions(conn: Connection, incarnation: str) -> dict[str, int]:
         .select_from(executions.outerjoin(jobs, jobs.c.id == executions.c.job_id))
         .where(text(CLAIMED), executions.c.owner == incarnation)
     )
-    return {row.id: row.version or 0 for row in conn.execute(query)}
+    return {one: version or 0 for one, version in conn.execute(query)}
 
 
 def owned(

@@ -34,6 +34,9 @@ def record(
         raise Revoked(incarnation)
     batch = _voided(conn, statements, cache, results, now=now, void=void)
     outcomes = statements.store_results(conn, [_of(incarnation, result) for result in batch])
+    if outcomes.count(_YES) == len(outcomes):
+        note_ended(conn, statements, batch, node=incarnation)
+        return Recorded(stored=batch, rejected=[])
     missed = [
         result
         for result, outcome in zip(batch, outcomes, strict=True)

@@ -210,8 +210,8 @@ class Statements(Protocol):
     def move_timers(self, conn: Connection, moves: Iterable[tuple[Timer, Millis]]) -> None:
         """Replace timers, each on condition that it still has the given ``fire_at``."""
 
-    def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
-        """Delete timers by job id, each on condition that it still has the given ``fire_at``."""
+    def end_timers(self, conn: Connection, ids: Sequence[str]) -> None:
+        """Delete timers by job id, which ``due_timers`` has read: nobody has moved them since."""
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""

@@ -142,12 +142,7 @@ MOVE_TIMERS = """
         fire_at = v.column1, due_at = v.column2, lane = v.column3, exact = v.column4
     FROM (VALUES (?, ?, ?, ?, ?, ?)) AS v
     WHERE timers.job_id = v.column5 AND timers.fire_at = v.column6"""
-END_TIMERS = """
-    WITH v (job_id, fire_at) AS (VALUES (?, ?))
-    DELETE FROM timers
-    WHERE job_id IN (SELECT job_id FROM v) AND (job_id, fire_at) IN (SELECT job_id, fire_at FROM v)
-    """
-"""The first condition is for the index alone: with the second SQLite reads all timers."""
+END_TIMERS = "DELETE FROM timers WHERE job_id IN (VALUES (?))"
 TAKE = f"""
     UPDATE executions SET state = '{State.CLAIMED.value}', owner = ?, queued = 0
     WHERE id IN {_LIST} AND state = '{State.PENDING.value}'"""  # noqa: S608

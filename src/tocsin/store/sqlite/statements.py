@@ -199,9 +199,9 @@ class SqliteStatements:
             ],
         )
 
-    def end_timers(self, conn: Connection, ends: Iterable[tuple[str, Millis]]) -> None:
-        """Delete timers."""
-        _END_TIMERS.run(raw(conn), list(ends))
+    def end_timers(self, conn: Connection, ids: Sequence[str]) -> None:
+        """Delete timers that this transaction has read."""
+        _END_TIMERS.run(raw(conn), list(zip(ids, strict=True)))
 
     def take(self, conn: Connection, incarnation: str, ids: Sequence[str]) -> None:
         """Make pending executions claimed."""
