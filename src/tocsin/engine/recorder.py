@@ -53,9 +53,11 @@ class Recorder:
 
     def put(self, execution: Execution) -> None:
         """Store this soon."""
-        self._waiting.append(execution)
-        self._idle.clear()
-        self._some.set()
+        waiting = self._waiting
+        waiting.append(execution)
+        if len(waiting) == 1:
+            self._idle.clear()
+            self._some.set()
 
     def clear(self) -> None:
         """Drop what is not stored: its incarnation was revoked."""
