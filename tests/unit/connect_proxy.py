@@ -1,11 +1,18 @@
 """A real proxy for the tests: it opens tunnels by CONNECT, and notes what it was asked for."""
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hostile_server import HostileServer, Peer
+
+from tocsin.domain.proxy import ProxyRules
+
+SECRET = "geh3im"
+LOGIN = f"ops:{SECRET}"
+BASIC = "Basic " + base64.b64encode(LOGIN.encode()).decode()
 
 OPENED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -84,3 +91,8 @@ def proxy_url(server: HostileServer, credentials: str = "") -> str:
     """The setting that names a proxy."""
     at = f"{credentials}@" if credentials else ""
     return f"http://{at}{server.host}:{server.port}"
+
+
+def through(server: HostileServer, *, login: str = LOGIN, no_proxy: str = "") -> ProxyRules:
+    """The rules of a client that goes through a proxy."""
+    return ProxyRules.read(proxy_url(server, login), no_proxy)

@@ -13,7 +13,7 @@ from tocsin.domain.execution import Execution, State
 from tocsin.domain.planning import plan_fires
 from tocsin.engine.lease import Lease
 from tocsin.engine.meter import NoMeter
-from tocsin.engine.recorder import BATCH, Recorder
+from tocsin.engine.recorder import BATCH, GATHER, GATHER_MORE, Recorder
 from tocsin.store.bus import Bus, ExecutionsChanged
 from tocsin.store.port import Claim, Recorded, Voider
 
@@ -103,6 +103,30 @@ def test_results_of_a_few_milliseconds_are_one_transaction() -> None:
         assert desk.store.batches == [30]
         assert desk.forgotten == [one.execution.id for one in claims]
         assert {row.state for row in desk.told} == {State.SUCCEEDED}
+        running.cancel()
+
+    play(story)
+
+
+def test_a_lone_result_hardly_waits_and_those_of_a_steady_rate_wait_for_company() -> None:
+    async def story() -> None:
+        desk = Desk()
+        loop = asyncio.get_running_loop()
+        claims = await desk.claims(40)
+        running = asyncio.create_task(desk.recorder.run())
+        for _ in range(3):
+            began = loop.time()
+            desk.recorder.put(succeed(claims.pop(), NOW))
+            await desk.recorder.flush()
+            assert loop.time() - began == pytest.approx(GATHER)
+        desk.store.batches.clear()
+        while claims:
+            desk.recorder.put(succeed(claims.pop(), NOW))
+            await asyncio.sleep(0.001)
+        await desk.recorder.flush()
+        first, *others = desk.store.batches
+        assert first == pytest.approx(GATHER * 1_000, abs=1)
+        assert others[0] == pytest.approx(GATHER_MORE * 1_000, abs=1)
         running.cancel()
 
     play(story)

@@ -3,10 +3,10 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
+from client_network import Fixed, Rules, full, unused
 from hostile_server import (
     Peer,
     answered,
@@ -20,58 +20,6 @@ from hostile_server import (
 )
 
 from tocsin.delivery.http import NotSent, SystemResolver
-
-
-class Fixed:
-    """Gives each name the same addresses, and counts."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
-        self.asked = 0
-
-    async def resolve(self, host: str) -> Sequence[str]:
-        self.asked += 1
-        return self.addresses
-
-
-class Rules:
-    """Blocks some addresses; remembers what it was asked."""
-
-    def __init__(self, *blocked: str) -> None:
-        self.blocked = set(blocked)
-        self.asked: list[tuple[str, int, str]] = []
-
-    def check(self, host: str, port: int, address: str) -> str | None:
-        self.asked.append((host, port, address))
-        return f"{address} is private" if address in self.blocked else None
-
-
-@contextmanager
-def full() -> Iterator[int]:
-    """A port whose queue of connections is full: a connect to it neither succeeds nor fails."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port = listening.getsockname()[1]
-        crowd = []
-        try:
-            for _ in range(4):
-                sock = socket.socket()
-                crowd.append(sock)
-                sock.setblocking(False)
-                sock.connect_ex(("127.0.0.1", port))
-            yield port
-        finally:
-            for sock in crowd:
-                sock.close()
-
-
-def unused() -> int:
-    """A port where nothing listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @on_both_loops

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from connect_proxy import ConnectProxy
+from client_network import Leaving, Rules, dying, dying_by_reset
+from connect_proxy import ConnectProxy, through
 from hostile_server import (
     OK,
     HostileServer,
@@ -21,9 +22,6 @@ from hostile_server import (
     request,
     serving,
 )
-from test_http_client_connect import Rules
-from test_http_client_pool import Leaving, dying, dying_by_reset
-from test_http_client_proxy import through
 
 from tocsin.delivery.http import HttpClient, HttpOutcome, NotSent
 from tocsin.delivery.http.deadline import Deadlines

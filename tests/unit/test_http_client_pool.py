@@ -1,12 +1,9 @@
 """Which connection a call gets, and what becomes of it."""
 
 import asyncio
-import socket
-import ssl
-from collections.abc import Sequence
-from contextlib import suppress
 
 import pytest
+from client_network import Leaving, dying, dying_by_reset
 from hostile_server import (
     OK,
     Peer,
@@ -208,75 +205,6 @@ async def test_an_idle_connection_that_the_peer_ends_is_dropped(goodbye: bytes) 
         assert client.idle_connections == 0
         answered(await client.call(request(server.url())))
         assert len(server.seen) == 2
-
-
-async def dying(peer: Peer) -> None:
-    """Answer once; close on the next request, before any byte of an answer."""
-    await peer.request()
-    peer.send(OK)
-    await peer.head()
-
-
-async def dying_by_reset(peer: Peer) -> None:
-    await dying(peer)
-    peer.reset()
-
-
-class Leaving:
-    """A server that closes its connections at the very moment in which a test says so.
-
-    An asyncio server closes some turns of the loop later, when the client has heard of it.
-    """
-
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(5)
-        self._tls = tls
-        self._served: list[socket.socket] = []
-        port = self._listening.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
-        self.connections = 0
-        self.requests = 0
-
-    async def serve(self, answers: Sequence[bytes]) -> None:
-        """Accept a connection, and answer so many requests."""
-        await asyncio.to_thread(self._serve, answers)
-
-    def _serve(self, answers: Sequence[bytes]) -> None:
-        sock, _ = self._listening.accept()
-        self.connections += 1
-        sock.settimeout(5)
-        if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_side=True)
-        self._served.append(sock)
-        for answer in answers:
-            head = b""
-            while not head.endswith(b"\r\n\r\n{}"):
-                data = sock.recv(65536)
-                assert data
-                head += data
-            self.requests += 1
-            sock.sendall(answer)
-
-    def leave(self) -> None:
-        """Close what is open, now; over TLS with a goodbye, as servers do."""
-        for sock in self._served:
-            if isinstance(sock, ssl.SSLSocket):
-                with suppress(OSError):  # it does not wait for the client's goodbye
-                    sock.settimeout(0)
-                    sock.unwrap()
-            sock.close()
-
-    def __enter__(self) -> "Leaving":
-        return self
-
-    def close(self) -> None:
-        """Leave, and take no more connections."""
-        self.leave()
-        self._listening.close()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @pytest.mark.parametrize("padding", [0, 50_000])

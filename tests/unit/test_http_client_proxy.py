@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Sequence
 
 import pytest
-from connect_proxy import OPENED, ConnectProxy, proxy_url
+from client_network import Fixed, Rules, full, unused
+from connect_proxy import BASIC, LOGIN, OPENED, SECRET, ConnectProxy, through
 from hostile_server import (
     OK,
-    HostileServer,
     Peer,
     Script,
     answered,
@@ -23,18 +23,9 @@ from hostile_server import (
     request,
     serving,
 )
-from test_http_client_connect import Fixed, Rules, full, unused
 
 from tocsin.delivery.http import HttpOutcome
 from tocsin.domain.proxy import ProxyRules
-
-SECRET = "geh3im"
-LOGIN = f"ops:{SECRET}"
-BASIC = "Basic " + base64.b64encode(LOGIN.encode()).decode()
-
-
-def through(server: HostileServer, *, login: str = LOGIN, no_proxy: str = "") -> ProxyRules:
-    return ProxyRules.read(proxy_url(server, login), no_proxy)
 
 
 def hidden(outcome: HttpOutcome) -> HttpOutcome:

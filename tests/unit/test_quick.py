@@ -8,6 +8,7 @@ import pytest
 from tests.support.build import NOW, attempt, execution, job
 
 from tocsin.domain.execution import Execution, Reason, State, closed
+from tocsin.domain.job import JobStatus, completed
 from tocsin.domain.planning import Timer, Window, make_timer, make_window
 from tocsin.domain.quick import maker, quick
 from tocsin.store.port import Claim, make_claim
@@ -183,3 +184,8 @@ def test_what_ends_keeps_every_field_but_those_of_its_end() -> None:
         finished_at=NOW + 5,
     )
     assert closed(live, State.FAILED, None, NOW, attempts=()).attempts == ()
+
+
+def test_a_completed_job_differs_by_its_status_alone() -> None:
+    one = job("report", namespace="other", version=7, created_at=3, updated_at=5)
+    assert completed(one) == replace(one, status=JobStatus.COMPLETED)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from tocsin.domain.codes import CodeRule
 from tocsin.domain.instant import Millis
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.schedule import Schedule
 
@@ -177,6 +177,25 @@ class Job:
     the last fire: a claim leaves it as it is."""
     created_at: Millis
     updated_at: Millis
+
+
+_make_job = maker(Job)
+_COMPLETED = JobStatus.COMPLETED
+
+
+def completed(job: Job) -> Job:
+    """The same job after its last fire."""
+    # ``replace`` would take eight times as long, once for each job that fires once.
+    return _make_job(
+        job.id,
+        job.namespace,
+        job.name,
+        job.spec,
+        _COMPLETED,
+        job.version,
+        job.created_at,
+        job.updated_at,
+    )
 
 
 def lane_of(target: Target) -> int:

@@ -50,6 +50,10 @@ BUSY_JOBS = 100
 START_AT_ONCE = 64
 """Calls that start in one go: about a millisecond of work."""
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_CALLING = Stage.CALLING
+_RECORDING = Stage.RECORDING
+
 
 @dataclass(slots=True)
 class Taking:
@@ -303,7 +307,7 @@ class Dispatcher:
                 held.stage = Stage.STARTING
                 self._under_way[held] = asyncio.create_task(self._call(held))
             else:
-                held.stage = Stage.CALLING
+                held.stage = _CALLING
                 self._under_way[held] = call
                 started.append(held.claim.execution)
         if started:
@@ -402,10 +406,10 @@ class Dispatcher:
 
     def _end(self, held: Held, outcome: Execution) -> None:
         self._give_slot_back(held)
-        if self._lanes.startable:
+        if self._pump_again is None and self._lanes.startable:
             self._pump_soon()
         # Whoever took the claim away has also decided what becomes of it.
-        if held.stage is Stage.CALLING:
+        if held.stage is _CALLING:
             self._finish(held, outcome)
 
     def _wait_again(self, held: Held) -> None:
@@ -416,13 +420,14 @@ class Dispatcher:
     def _give_slot_back(self, held: Held) -> None:
         self._under_way.pop(held, None)
         self._lanes.ended(held)
-        self._look_for_room()
+        if self._limited is not None:
+            self._look_for_room()
         if self._none_left is not None and not self._under_way:
             self._none_left.set_result(None)
             self._none_left = None
 
     def _finish(self, held: Held, outcome: Execution) -> None:
-        held.stage = Stage.RECORDING
+        held.stage = _RECORDING
         self._results.put(outcome)
 
     def _aborted(self, held: Held) -> Execution:

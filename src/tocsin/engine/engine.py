@@ -30,6 +30,9 @@ log = structlog.stdlib.get_logger("tocsin.engine")
 
 T = TypeVar("T")
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_PENDING, _CLAIMED, _SKIPPED = State.PENDING, State.CLAIMED, State.SKIPPED
+
 STORE_PATIENCE = 5.0
 """Seconds that a stopping node gives its store beyond the grace of the calls."""
 
@@ -321,15 +324,19 @@ class Engine:
             case ExecutionsChanged():
                 # Whoever ended it: what is held of it is void. (Own results are forgotten before
                 # they are told.)
-                over = [one.id for one in news.executions if one.state.final]
-                if over:
-                    self.dispatcher.abort(over)
+                over = []
                 for execution in news.executions:
-                    if execution.state is State.PENDING:
+                    state = execution.state
+                    if state is _PENDING:
                         self.fire.nudge(execution.available_at or execution.due)
-                    elif execution.exact and execution.state is not State.SKIPPED:
+                        continue
+                    if state is not _CLAIMED:
+                        over.append(execution.id)
+                    if execution.exact and state is not _SKIPPED:
                         # One that was queued behind it may go.
                         self.fire.nudge(execution.due)
+                if over:
+                    self.dispatcher.abort(over)
             case WorkDue(at=at):
                 self.fire.nudge(at)
             case _:

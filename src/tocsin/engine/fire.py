@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from tocsin.domain.errors import Revoked
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job, JobStatus
+from tocsin.domain.job import Job, completed
 from tocsin.domain.planning import plan_fires
 from tocsin.engine.clock import Clock
 from tocsin.engine.dispatch import Dispatcher
@@ -181,9 +180,7 @@ class FireLoop:
         if missing:
             known |= await self._store.get_jobs(missing)
         jobs: Sequence[Job] = [
-            replace(known[job_id], status=JobStatus.COMPLETED)
-            for job_id in claimed.completed
-            if job_id in known
+            completed(known[job_id]) for job_id in claimed.completed if job_id in known
         ]
         self._bus.publish(JobsChanged(change="completed", jobs=jobs))
 

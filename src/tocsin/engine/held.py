@@ -33,6 +33,12 @@ class Stage(Enum):
     """Not held any more; only what has not noticed yet still knows of it."""
 
 
+# In Python 3.11 it takes as long to look up a member of an enumeration as to call a function.
+_WAITING = Stage.WAITING
+_READY = Stage.READY
+_GONE = Stage.GONE
+
+
 class Held:
     """One claim and where it is."""
 
@@ -42,7 +48,7 @@ class Held:
         self.claim = claim
         execution = claim.execution
         self.leaves_at = execution.due if execution.available_at is None else execution.available_at
-        self.stage = Stage.WAITING
+        self.stage = _WAITING
         self.since = 0.0
         """When its call started, on the monotonic clock."""
         self.started_at: Millis = 0
@@ -118,7 +124,7 @@ class HeldClaims:
         held = self._by_id.pop(execution_id, None)
         if held is None:
             return None
-        held.stage = Stage.GONE
+        held.stage = _GONE
         execution = held.claim.execution
         of_job = self._by_job[execution.job_id]
         of_job.remove(held)
@@ -172,8 +178,8 @@ class HeldClaims:
             self.due -= len(part)
             # Those that were dropped or given up are only found here: taking them out of the
             # middle would cost more.
-            ready = [held for held in part if held.stage is Stage.WAITING]
+            ready = [held for held in part if held.stage is _WAITING]
             for held in ready:
-                held.stage = Stage.READY
+                held.stage = _READY
             if ready:
                 yield lane, ready

@@ -87,12 +87,14 @@ class Lanes:
     def ended(self, held: Held) -> None:
         """Give back the slot of a call that ended."""
         execution = held.claim.execution
+        lane, job_id = execution.lane, execution.job_id
         self.in_flight -= 1
-        _count_down(self._calling, execution.lane)
-        _count_down(self._calling_of_job, execution.job_id)
-        self._give_turn(execution.lane)
-        if execution.job_id in self._set_aside:
-            self._let_in(execution.job_id)
+        _count_down(self._calling, lane)
+        _count_down(self._calling_of_job, job_id)
+        if lane not in self._in_turns:
+            self._give_turn(lane)
+        if self._set_aside and job_id in self._set_aside:
+            self._let_in(job_id)
 
     def remove(self, held: Held) -> None:
         """Take a claim that has not started out of its lane."""

@@ -19,10 +19,10 @@ BATCH = 1_000
 """Results in one transaction at most."""
 
 GATHER = 0.005
-GATHER_AT_MOST = 0.02
-"""Seconds that the first result of a batch waits for company: as long as the last batch took to be
-stored, within these bounds. So a store that is slow, or busy with other nodes, gets fewer and
-larger transactions."""
+GATHER_MORE = 0.02
+"""Seconds that the first result of a batch waits for company: few where the last one had none, more
+where it had. So a lone result is stored at once, and at a steady rate a transaction, whose commit
+costs as much as dozens of results, holds more of them; that costs no call its instant."""
 
 
 class Recorder:
@@ -39,7 +39,8 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._troubles = Troubles("recorder", meter)
-        self._took = 0.0
+        self._last = 0
+        """How many results the last batch had."""
         self._plain: set[str] = set()
         """Executions whose results the store refused once, and that are tried without details."""
         self.forget: Callable[[list[str]], None] = lambda _ids: None
@@ -53,9 +54,11 @@ class Recorder:
 
     def put(self, execution: Execution) -> None:
         """Store this soon."""
-        self._waiting.append(execution)
-        self._idle.clear()
-        self._some.set()
+        waiting = self._waiting
+        waiting.append(execution)
+        if len(waiting) == 1:
+            self._idle.clear()
+            self._some.set()
 
     def clear(self) -> None:
         """Drop what is not stored: its incarnation was revoked."""
@@ -99,8 +102,8 @@ class Recorder:
             self._plain.difference_update(execution.id for execution in recorded.stored)
         if refused:
             self._try_plain([execution for execution in batch if execution.id in refused])
-        self._took = self._clock.monotonic() - started
-        self._meter.recorded(recorded.stored, seconds=self._took)
+        self._last = len(batch)
+        self._meter.recorded(recorded.stored, seconds=self._clock.monotonic() - started)
         log_outcomes(recorded.stored)
         self._bus.publish(ExecutionsChanged(executions=recorded.stored))
         return len(batch)
@@ -126,7 +129,7 @@ class Recorder:
         while True:
             await self._some.wait()
             if len(self._waiting) < BATCH:
-                await asyncio.sleep(min(GATHER_AT_MOST, max(GATHER, self._took)))
+                await asyncio.sleep(GATHER if self._last <= 1 else GATHER_MORE)
             try:
                 await self.step()
             except Exception as error:  # noqa: BLE001  # a loop outlives every error
