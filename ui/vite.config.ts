@@ -84,5 +84,5 @@ export default defineConfig({
   server: {
     proxy: { "^/(api|healthz|readyz|metrics)": "http://127.0.0.1:8080" },
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "node" },
 });

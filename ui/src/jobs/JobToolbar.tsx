@@ -58,7 +58,7 @@ export const JobToolbar = memo(function JobToolbar({
         ))}
       </fieldset>
       <Select
-        w={128}
+        w={114}
         size="xs"
         aria-label="Kind of schedule"
         data={[
@@ -72,20 +72,20 @@ export const JobToolbar = memo(function JobToolbar({
         onChange={(value) => change({ kind: value })}
       />
       <Select
-        w={138}
+        w={130}
         size="xs"
         aria-label="Last result"
         data={[
           { value: "", label: "Any last result" },
-          { value: "failed", label: "Last one failed" },
-          { value: "succeeded", label: "Last one succeeded" },
+          { value: "failed", label: "Last failed" },
+          { value: "succeeded", label: "Last succeeded" },
         ]}
         value={result}
         allowDeselect={false}
         onChange={(value) => change({ last_result: value })}
       />
       <Select
-        w={138}
+        w={130}
         size="xs"
         aria-label="Order"
         data={[...ORDERS]}
@@ -130,7 +130,7 @@ function Search({ value, onChange }: { value: string; onChange: (value: string) 
   useEffect(() => setTyped(value), [value]);
   return (
     <TextInput
-      miw={230}
+      miw={190}
       size="xs"
       className="search"
       data-page-search
