@@ -33,6 +33,7 @@ export function EndedChart({ minutes, windowMs, step }: ChartProps) {
         .filter((bar) => bar.at >= since),
     [minutes, since],
   );
+  if (bars.length === 0) return <Nothing of={windowMs} />;
   return (
     <TimeBars
       bars={bars}
@@ -74,6 +75,9 @@ export function LatenessChart({ minutes, windowMs, step }: ChartProps) {
     }
     return found;
   }, [minutes, since, until, step]);
+  if (points.every((point) => point.values.every((value) => value === null))) {
+    return <Nothing of={windowMs} />;
+  }
   return (
     <LineChart
       points={points}
@@ -97,4 +101,8 @@ export function LatenessChart({ minutes, windowMs, step }: ChartProps) {
       )}
     />
   );
+}
+
+function Nothing({ of }: { of: number }) {
+  return <div className="chart-empty">Nothing ended within the last {span(of)}.</div>;
 }

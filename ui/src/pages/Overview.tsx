@@ -132,7 +132,11 @@ export default function Overview() {
                   label="Jobs"
                   value={data.jobs.active.toLocaleString("en")}
                   unit="active"
-                  note={data.jobs.paused ? `${data.jobs.paused} paused` : "none paused"}
+                  note={
+                    data.jobs.paused
+                      ? `${data.jobs.paused.toLocaleString("en")} paused`
+                      : "none paused"
+                  }
                 />
               </>
             ) : (
