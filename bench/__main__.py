@@ -23,6 +23,7 @@ from bench import (
     profiles,
     scaling,
     store,
+    ui,
     wake,
 )
 from bench.context import Bench
@@ -57,6 +58,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "scaling": (scaling.run, "the same burst among 1,000 .. 1,000,000 other jobs"),
     "pg-scaling": (scaling.on_postgres, "the same on PostgreSQL, with 1, 2 and 4 processes"),
     "wake": (wake.run, "100,000 claims due at one instant: how long the event loop stands still"),
+    "ui": (ui.run, "the web UI in Chromium: its first view, and lists of 1,000 and 100,000"),
     "profile": (profiles.run, "CPU per fire by stage, on SQLite"),
     "pg-profile": (profiles.on_postgres, "CPU per fire by stage, on PostgreSQL"),
 }

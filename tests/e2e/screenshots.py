@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import chromium
+from tests.e2e.png import smaller
 from tests.e2e.stage import make_past
 from tests.support.process import KEY, Receiver, Tocsin, now_ms, wait_until
 
@@ -109,7 +110,11 @@ def _shoot(page: Page, url: str, folder: Path, name: str, only: set[str]) -> Non
         return
     page.goto(url)
     _settle(page)
-    page.screenshot(path=folder / f"{name}.png")
+    _keep(page, folder, name)
+
+
+def _keep(page: Page, folder: Path, name: str) -> None:
+    (folder / f"{name}.png").write_bytes(smaller(page.screenshot()))
 
 
 def _special(page: Page, base: str, folder: Path, only: set[str]) -> None:
@@ -119,21 +124,21 @@ def _special(page: Page, base: str, folder: Path, only: set[str]) -> None:
         page.keyboard.press("Control+k")
         page.get_by_label("Search jobs and commands").fill("report")
         page.get_by_role("option", name="nightly-report").wait_for()
-        page.screenshot(path=folder / "palette.png")
+        _keep(page, folder, "palette")
     if only & {"shortcuts", "all"}:
         page.goto(f"{base}/cluster")
         _settle(page)
         page.keyboard.press("?")
         page.get_by_role("dialog").wait_for()
         page.wait_for_timeout(200)
-        page.screenshot(path=folder / "shortcuts.png")
+        _keep(page, folder, "shortcuts")
     if only & {"trial", "all"}:
         page.goto(f"{base}/jobs/new?from=push-price-updates")
         _settle(page)
         page.get_by_role("button", name="Send a test call now").click()
         page.get_by_test_id("trial").wait_for()
         page.wait_for_timeout(500)
-        page.screenshot(path=folder / "trial.png")
+        _keep(page, folder, "trial")
 
 
 def _settle(page: Page) -> None:

@@ -59,6 +59,7 @@ export const theme = createTheme({
     },
   },
   cursorType: "pointer",
+  respectReducedMotion: true,
   // By name: to extend the components themselves would load all of them with the first page.
   components: {
     Button: { defaultProps: { size: "xs", radius: 5 } },

@@ -1,5 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo } from "react";
+import type { Door } from "../lib/export";
 import { ask, credentials } from "./client";
 import { ApiError } from "./problem";
 
@@ -107,6 +108,12 @@ export function SessionProvider({
     [client, session],
   );
   return <Context value={value}>{children}</Context>;
+}
+
+/** How a program that is copied from here reaches this server. */
+export function useDoor(): Door {
+  const { auth, namespace } = useSession();
+  return { origin: window.location.origin, key: auth === "on", namespace };
 }
 
 function chosenNamespace(session: SessionOut): string | null {

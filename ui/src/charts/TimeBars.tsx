@@ -58,7 +58,8 @@ export function TimeBars({
   const zone = useZone();
   const title = useId();
   const highest = Math.max(1, ...bars.map((bar) => bar.values.reduce((sum, one) => sum + one, 0)));
-  const ticks = niceTicks(highest);
+  // Half an execution is none.
+  const ticks = niceTicks(highest).filter(Number.isInteger);
   const x = linear([since, until], [PAD.left, Math.max(PAD.left + 10, width - PAD.right)]);
   const y = linear([0, ticks.at(-1) as number], [height - PAD.bottom, PAD.top]);
   const barWidth = Math.max(

@@ -1,5 +1,10 @@
-import { ActionIcon, CopyButton } from "@mantine/core";
+import { ActionIcon } from "@mantine/core";
 import { IconCheck, IconCopy } from "@tabler/icons-react";
+import { useState } from "react";
+import { copyText } from "../lib/copy";
+
+const COPIED = "Copied";
+const SAID_FOR = 1_500;
 
 /** Text of programs, to be copied. */
 export function Code({
@@ -13,6 +18,11 @@ export function Code({
   label: string;
   maxHeight?: number;
 }) {
+  const [said, setSaid] = useState("");
+  const copy = async () => {
+    setSaid((await copyText(text)) ? COPIED : "The browser does not allow copying here");
+    setTimeout(() => setSaid(""), SAID_FOR);
+  };
   return (
     <div className="code-box">
       <section
@@ -24,20 +34,19 @@ export function Code({
       >
         {text}
       </section>
-      <CopyButton value={text}>
-        {({ copied, copy }) => (
-          <ActionIcon
-            data-tip={copied ? "Copied" : "Copy"}
-            className="copy"
-            variant="default"
-            size={26}
-            onClick={copy}
-            aria-label={`Copy: ${label}`}
-          >
-            {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}
-          </ActionIcon>
-        )}
-      </CopyButton>
+      <ActionIcon
+        className="copy"
+        variant="default"
+        size={26}
+        onClick={() => void copy()}
+        aria-label={`Copy: ${label}`}
+        data-tip={said || "Copy"}
+      >
+        {said === COPIED ? <IconCheck size={14} /> : <IconCopy size={14} />}
+      </ActionIcon>
+      <span role="status" className="sr-only">
+        {said}
+      </span>
     </div>
   );
 }

@@ -6,7 +6,8 @@ import { useNavigate } from "react-router";
 import { messageOf } from "../api/problem";
 import { changes, keys } from "../api/queries";
 import type { JobIn } from "../api/schema";
-import { useSession } from "../api/session";
+import { useDoor, useSession } from "../api/session";
+import { curlHeaders } from "../lib/export";
 import { randomUuid } from "../lib/uuid";
 import { Code } from "./Code";
 import { Guarded } from "./Guarded";
@@ -34,8 +35,10 @@ export function FirstStep() {
     onError: (error) =>
       notifications.show({ color: "red", title: "Not created", message: messageOf(error) }),
   });
+  const door = useDoor();
   const curl = [
-    `curl -X PUT '${window.location.origin}/api/v1/jobs/nightly-report' \\`,
+    `curl -X PUT '${door.origin}/api/v1/jobs/nightly-report' \\`,
+    ...curlHeaders(door),
     "  -H 'Content-Type: application/json' \\",
     `  -d '{"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"},`,
     `       "target": {"url": "https://example.com/hook", "body": {"day": "{{ fire_time }}"}}}'`,
@@ -74,7 +77,7 @@ export function FirstStep() {
         </Guarded>
       </div>
       <p className="dim" style={{ margin: "0 0 6px" }}>
-        Or from a terminal:
+        Or from a terminal{door.key && ", where your key is in TOCSIN_KEY"}:
       </p>
       <Code text={curl} label="A command that creates a job" />
     </section>

@@ -77,23 +77,25 @@ export function History({ job, sticky = true }: { job?: string; sticky?: boolean
           value={kind ?? null}
           onChange={(value) => change({ error_kind: value })}
         />
-        {(["since", "until"] as const).map((name) => (
-          <TextInput
-            key={name}
-            leftSection={<span className="dim">{name === "since" ? "from" : "before"}</span>}
-            leftSectionWidth={name === "since" ? 40 : 50}
-            leftSectionPointerEvents="none"
-            w={name === "since" ? 212 : 222}
-            size="xs"
-            type="datetime-local"
-            aria-label={name === "since" ? "Fire time from" : "Fire time before"}
-            value={wallOf(params.get(name), zone)}
-            onChange={(event) => {
-              const at = fromWall(event.currentTarget.value, zone);
-              change({ [name]: Number.isNaN(at) ? null : new Date(at).toISOString() });
-            }}
-          />
-        ))}
+        <div className="pair">
+          {(["since", "until"] as const).map((name) => (
+            <TextInput
+              key={name}
+              leftSection={<span className="dim">{name === "since" ? "from" : "before"}</span>}
+              leftSectionWidth={name === "since" ? 40 : 50}
+              leftSectionPointerEvents="none"
+              w={name === "since" ? 212 : 222}
+              size="xs"
+              type="datetime-local"
+              aria-label={name === "since" ? "Fire time from" : "Fire time before"}
+              value={wallOf(params.get(name), zone)}
+              onChange={(event) => {
+                const at = fromWall(event.currentTarget.value, zone);
+                change({ [name]: Number.isNaN(at) ? null : new Date(at).toISOString() });
+              }}
+            />
+          ))}
+        </div>
         {(states.length > 0 || kind || since || until) && (
           <Button
             variant="subtle"

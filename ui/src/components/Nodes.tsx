@@ -16,7 +16,7 @@ export function NodeList({ cluster }: { cluster: ClusterOut }) {
     (one, other) => Number(leads(cluster, other)) - Number(leads(cluster, one)),
   );
   return (
-    <ul className="rows">
+    <ul className="rows nodes">
       {first.slice(0, SHOWN).map((node) => (
         <li key={node.incarnation}>
           <Lease held={node.lease.state === "held"}>

@@ -32,7 +32,7 @@ import {
   IconWorld,
 } from "@tabler/icons-react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, type ReactNode, Suspense, useEffect, useState } from "react";
+import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { NavLink, Outlet, ScrollRestoration, useLocation } from "react-router";
 import { useLiveState } from "../api/liveContext";
 import { healthQuery } from "../api/queries";
@@ -120,6 +120,7 @@ export function Shell() {
               <Outlet />
             </Suspense>
           </div>
+          <Tips />
         </main>
       </div>
       <Drawer opened={menu} onClose={close} size={250} title="Tocsin" padding="sm">
@@ -129,7 +130,7 @@ export function Shell() {
         {palette && <Palette items={items} onClose={() => setPalette(false)} />}
         {help && <ShortcutHelp items={items} onClose={() => setHelp(false)} />}
       </Suspense>
-      <Tips />
+      <Announcer />
       <ScrollRestoration getKey={(location) => location.pathname} />
     </>
   );
@@ -325,6 +326,24 @@ function ThemeMenu() {
     >
       {icon} {name}
     </button>
+  );
+}
+
+/** Says which page one has come to, to those who do not see it change. */
+function Announcer() {
+  const { pathname } = useLocation();
+  const [said, setSaid] = useState("");
+  const first = useRef(pathname);
+  useEffect(() => {
+    if (first.current === pathname) return;
+    first.current = "";
+    const timer = setTimeout(() => setSaid(document.title), 400);
+    return () => clearTimeout(timer);
+  }, [pathname]);
+  return (
+    <div role="status" className="sr-only" data-testid="announcer">
+      {said}
+    </div>
   );
 }
 

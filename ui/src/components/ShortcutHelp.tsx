@@ -1,5 +1,7 @@
-import { Modal } from "@mantine/core";
+import { Modal, Switch } from "@mantine/core";
+import { useState } from "react";
 import type { NavItem } from "../lib/nav";
+import { singleKeys } from "../lib/prefs";
 import { GENERAL_KEYS, JOB_KEYS, LIST_KEYS } from "./shortcuts";
 
 interface Row {
@@ -15,9 +17,20 @@ export default function ShortcutHelp({
   items: readonly NavItem[];
   onClose: () => void;
 }) {
+  const [single, setSingle] = useState(singleKeys.get);
   const places = items.map((item) => ({ keys: ["g", item.key], does: item.label }));
   return (
     <Modal opened onClose={onClose} title="Keyboard shortcuts" size="lg">
+      <Switch
+        mb={12}
+        label="Single letters are shortcuts"
+        description="Off: only Ctrl K works, and nothing happens by accident."
+        checked={single}
+        onChange={(event) => {
+          singleKeys.set(event.currentTarget.checked);
+          setSingle(event.currentTarget.checked);
+        }}
+      />
       <div className="grid cols-2">
         <Group title="Anywhere" rows={GENERAL_KEYS} />
         <Group title="Go to" rows={places} />

@@ -5,7 +5,7 @@ import { relative, shortTime } from "../lib/time";
 
 /** A text that changes with time, painted again only when it does. */
 export function useTicking<T extends string | number | boolean>(read: () => T): T {
-  return useSyncExternalStore(onTick, read);
+  return useSyncExternalStore(onTick, read, read);
 }
 
 /** The server's time, to the second. */

@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "react";
 import { useNavigate } from "react-router";
 import type { NavItem } from "../lib/nav";
+import { singleKeys } from "../lib/prefs";
 
 interface Wiring {
   items: readonly NavItem[];
@@ -56,6 +57,7 @@ export function useShortcuts({ items, openPalette, openHelp, refresh }: Wiring):
         return;
       }
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
+      if (!singleKeys.get()) return;
       if (Date.now() - went < 1_200) {
         went = 0;
         const item = now.items.find((one) => one.key === event.key);
@@ -97,7 +99,7 @@ export function useKeys(bindings: Record<string, () => void>): void {
     const onKey = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
       const act = latest.current[event.key];
-      if (!act) return;
+      if (!act || (event.key.length === 1 && !singleKeys.get())) return;
       // Enter on a link or a button is theirs.
       if (event.key === "Enter" && (event.target as HTMLElement).closest("a, button")) return;
       event.preventDefault();

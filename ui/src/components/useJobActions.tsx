@@ -151,7 +151,10 @@ export function useJobActions(after?: (verb: Verb, done: readonly Named[]) => vo
             : "Each gets an execution at once; the schedules stay as they are."}
         </Text>
       ),
-      labels: { confirm: verb === "remove" ? "Delete" : "Trigger", cancel: "Keep" },
+      labels: {
+        confirm: verb === "remove" ? "Delete" : "Trigger",
+        cancel: verb === "remove" ? "Keep" : "Not now",
+      },
       ...(verb === "remove" ? { confirmProps: { color: "red.8" } } : {}),
       onConfirm: () => void run(verb, jobs),
     });

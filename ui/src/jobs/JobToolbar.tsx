@@ -5,22 +5,9 @@ import { memo, useEffect, useState } from "react";
 import type { JobStatus } from "../api/schema";
 import { StatusBadge } from "../components/State";
 import type { useUrlState } from "../lib/useUrlState";
-import { type Chosen, isFiltered, type Sort, STATUSES } from "./query";
+import { type Chosen, isFiltered, STATUSES } from "./query";
 
-const ORDERS: readonly { value: Sort; label: string }[] = [
-  { value: "name", label: "By name" },
-  { value: "-name", label: "By name, Z first" },
-  { value: "next_fire_at", label: "Next fire first" },
-  { value: "-next_fire_at", label: "Next fire last" },
-  { value: "last_result", label: "Failing first" },
-  { value: "-last_result", label: "Failing last" },
-  { value: "-created_at", label: "Newest first" },
-  { value: "created_at", label: "Oldest first" },
-  { value: "-updated_at", label: "Changed last" },
-  { value: "updated_at", label: "Changed first" },
-];
-
-/** What the list of jobs is narrowed by and in which order it is. */
+/** What the list of jobs is narrowed by. */
 export const JobToolbar = memo(function JobToolbar({
   chosen,
   counts,
@@ -30,7 +17,7 @@ export const JobToolbar = memo(function JobToolbar({
   counts: Record<JobStatus, number> | Partial<Record<JobStatus, number>> | undefined;
   change: ReturnType<typeof useUrlState>[1];
 }) {
-  const { text, statuses, tags, kind, result, sort } = chosen;
+  const { text, statuses, tags, kind, result } = chosen;
   return (
     <div className="toolbar">
       <Search value={text} onChange={(value) => change({ text: value })} />
@@ -77,22 +64,12 @@ export const JobToolbar = memo(function JobToolbar({
         aria-label="Last result"
         data={[
           { value: "", label: "Any last result" },
-          { value: "failed", label: "Last one failed" },
-          { value: "succeeded", label: "Last one succeeded" },
+          { value: "failed", label: "Last failed" },
+          { value: "succeeded", label: "Last succeeded" },
         ]}
         value={result}
         allowDeselect={false}
         onChange={(value) => change({ last_result: value })}
-      />
-      <Select
-        w={138}
-        size="xs"
-        aria-label="Order"
-        data={[...ORDERS]}
-        maxDropdownHeight={340}
-        value={sort}
-        allowDeselect={false}
-        onChange={(value) => change({ sort: value === "name" ? null : value })}
       />
       {tags.map((tag) => (
         <button
@@ -130,7 +107,7 @@ function Search({ value, onChange }: { value: string; onChange: (value: string) 
   useEffect(() => setTyped(value), [value]);
   return (
     <TextInput
-      miw={230}
+      miw={190}
       size="xs"
       className="search"
       data-page-search

@@ -39,12 +39,10 @@ export function RowMenu({
   }, [button]);
   const close = () => {
     onClose();
-    // Where one was, unless what was chosen has opened something.
-    requestAnimationFrame(() => {
-      const lost = document.activeElement === null || document.activeElement === document.body;
-      if (lost && button.isConnected) button.focus();
-    });
+    // Where one was; what opens next comes back to there in its turn.
+    requestAnimationFrame(() => button.isConnected && button.focus());
   };
+  const act = (verb: Verb) => requestAnimationFrame(() => setTimeout(() => onVerb(verb, job)));
   return (
     <Menu opened onChange={(open) => !open && close()} position="bottom-end" width={190}>
       <Menu.Target>
@@ -65,7 +63,7 @@ export function RowMenu({
         <Menu.Item
           leftSection={<IconPlayerTrackNext size={15} />}
           disabled={operate || job.status === "cancelled"}
-          onClick={() => onVerb("trigger", job)}
+          onClick={() => act("trigger")}
         >
           Trigger now
         </Menu.Item>
@@ -73,7 +71,7 @@ export function RowMenu({
           <Menu.Item
             leftSection={<IconPlayerPlay size={15} />}
             disabled={operate}
-            onClick={() => onVerb("resume", job)}
+            onClick={() => act("resume")}
           >
             Resume
           </Menu.Item>
@@ -81,7 +79,7 @@ export function RowMenu({
           <Menu.Item
             leftSection={<IconPlayerPause size={15} />}
             disabled={operate || job.status !== "active"}
-            onClick={() => onVerb("pause", job)}
+            onClick={() => act("pause")}
           >
             Pause
           </Menu.Item>
@@ -107,7 +105,7 @@ export function RowMenu({
             <Menu.Item
               c="var(--bad)"
               leftSection={<IconTrash size={15} />}
-              onClick={() => onVerb("remove", job)}
+              onClick={() => act("remove")}
             >
               Delete
             </Menu.Item>

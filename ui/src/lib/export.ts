@@ -24,29 +24,56 @@ function withoutNull(value: object): Definition {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== null));
 }
 
+/** Where a copied command or program is to go, and as whom. */
+export interface Door {
+  origin: string;
+  /** Whether a key is asked for; it is taken from `TOCSIN_KEY`. */
+  key: boolean;
+  namespace: string;
+}
+
+const DEFAULT_NAMESPACE = "default";
+
+/** Headers of `curl` for those who need a key, or are not in the usual namespace. */
+export function curlHeaders({ key, namespace }: Door): string[] {
+  return [
+    ...(key ? [`  -H "Authorization: Bearer $TOCSIN_KEY" \\`] : []),
+    ...(key && namespace !== DEFAULT_NAMESPACE ? [`  -H 'Tocsin-Namespace: ${namespace}' \\`] : []),
+  ];
+}
+
 /** A command for the shell that creates the job, or replaces its definition. */
-export function asCurl(job: JobOut, origin: string): string {
+export function asCurl(job: JobOut, door: Door): string {
   const { name, ...definition } = definitionOf(job);
   const body = JSON.stringify(definition, null, 2).replaceAll("'", "'\\''");
   return [
-    `curl -X PUT '${origin}/api/v1/jobs/${name}' \\`,
+    `curl -X PUT '${door.origin}/api/v1/jobs/${name}' \\`,
+    ...curlHeaders(door),
     `  -H 'Content-Type: application/json' \\`,
     `  -d '${body}'`,
   ].join("\n");
 }
 
 /** The same for Python's standard library. */
-export function asPython(job: JobOut, origin: string): string {
+export function asPython(job: JobOut, door: Door): string {
   const { name, ...definition } = definitionOf(job);
+  const headers = [
+    ...(door.key ? [`"Authorization": "Bearer " + os.environ["TOCSIN_KEY"],`] : []),
+    ...(door.key && door.namespace !== DEFAULT_NAMESPACE
+      ? [`"Tocsin-Namespace": ${python(door.namespace, 0)},`]
+      : []),
+    `"Content-Type": "application/json",`,
+  ].map((line) => `        ${line}\n`);
   return `import json
-import urllib.request
+${door.key ? "import os\n" : ""}import urllib.request
 
 definition = ${python(definition, 0)}
 
 request = urllib.request.Request(
-    ${python(`${origin}/api/v1/jobs/${name}`, 0)},
+    ${python(`${door.origin}/api/v1/jobs/${name}`, 0)},
     data=json.dumps(definition).encode(),
-    headers={"Content-Type": "application/json"},
+    headers={
+${headers.join("")}    },
     method="PUT",
 )
 with urllib.request.urlopen(request) as answer:

@@ -43,6 +43,7 @@ export function useZone(): string {
       return () => listeners.delete(listener);
     },
     () => zone,
+    () => zone,
   );
 }
 
@@ -51,3 +52,27 @@ export function allZones(): string[] {
   const known = Intl.supportedValuesOf("timeZone");
   return known.includes("UTC") ? known : ["UTC", ...known];
 }
+
+const KEYS = "tocsin.single-keys";
+
+/**
+ * Whether single letters are shortcuts. Who speaks to the computer, or hits keys by accident, must
+ * be able to do without (WCAG 2.1.4).
+ */
+export const singleKeys = {
+  get(): boolean {
+    try {
+      return localStorage.getItem(KEYS) !== "off";
+    } catch {
+      return true;
+    }
+  },
+
+  set(on: boolean): void {
+    try {
+      localStorage.setItem(KEYS, on ? "on" : "off");
+    } catch {
+      // Without storage they stay on.
+    }
+  },
+};

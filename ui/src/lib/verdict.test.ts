@@ -11,6 +11,7 @@ const FINE: Facts = {
   failing: [],
   failingMore: false,
   skipped: 0,
+  failed: 0,
   lapsedNodes: 0,
   window: "1h",
 };
@@ -30,6 +31,9 @@ describe("is everything fine?", () => {
     ["many failing", { failing: ["a", "b"], failingMore: true }, "bad", "More than 2 jobs fail"],
     ["a silent node", { lapsedNodes: 1 }, "warn", "1 node went silent"],
     ["skipped fires", { skipped: 2 }, "warn", "Everything that ran succeeded"],
+    ["skipped and failed", { skipped: 2, failed: 1 }, "warn", "No job fails at the moment"],
+    ["what fails not known yet", { failing: undefined }, "quiet", "Looking…"],
+    ["the nodes not known yet", { lapsedNodes: undefined }, "quiet", "Looking…"],
     [
       "all paused",
       { jobs: { active: 0, paused: 2, completed: 0, cancelled: 0 } },

@@ -9,12 +9,15 @@ export interface Facts {
   degraded: boolean;
   degradedReason: string | null;
   jobs: { active: number; paused: number; completed: number; cancelled: number } | undefined;
-  /** Names of failing jobs, as many as were looked at. */
-  failing: readonly string[];
+  /** Names of failing jobs, as many as were looked at; not known before that. */
+  failing: readonly string[] | undefined;
   /** Whether there are more failing jobs than were counted. */
   failingMore: boolean;
   skipped: number;
-  lapsedNodes: number;
+  /** Executions that failed within the window, of jobs that have recovered since. */
+  failed: number;
+  /** Not known before the nodes were looked at. */
+  lapsedNodes: number | undefined;
   window: string;
 }
 
@@ -40,7 +43,12 @@ export function verdict(facts: Facts): Verdict {
       detail: facts.readyProblems.filter(Boolean).join("; ") || "It is not ready.",
     };
   }
-  if (!facts.jobs || facts.ready === undefined) {
+  if (
+    !facts.jobs ||
+    facts.ready === undefined ||
+    facts.failing === undefined ||
+    facts.lapsedNodes === undefined
+  ) {
     return { tone: "quiet", title: "Looking…", detail: "" };
   }
   if (facts.degraded) {
@@ -80,13 +88,15 @@ export function verdict(facts: Facts): Verdict {
     return {
       tone: "warn",
       title: "No job is active",
-      detail: `${capital(count(facts.jobs.paused, "job is", "jobs are"))} paused; nothing is going to fire.`,
+      detail: facts.jobs.paused
+        ? `${capital(count(facts.jobs.paused, "job is", "jobs are"))} paused; nothing is going to fire.`
+        : "All of them are completed or cancelled; nothing is going to fire.",
     };
   }
   if (facts.skipped > 0) {
     return {
       tone: "warn",
-      title: "Everything that ran succeeded",
+      title: facts.failed > 0 ? "No job fails at the moment" : "Everything that ran succeeded",
       detail: `${capital(count(facts.skipped, "fire"))} did not run within the last ${facts.window}; see why below.`,
     };
   }

@@ -13,7 +13,8 @@ import { useJobActions } from "../components/useJobActions";
 import { BulkBar } from "../jobs/BulkBar";
 import { JobRows } from "../jobs/JobRows";
 import { JobToolbar } from "../jobs/JobToolbar";
-import { chosenIn, isFiltered, queryOf } from "../jobs/query";
+import { OrderSelect } from "../jobs/OrderSelect";
+import { chosenIn, isFiltered, queryOf, type Sort } from "../jobs/query";
 import { count } from "../lib/text";
 import { useTitle } from "../lib/useTitle";
 import { useUrlState } from "../lib/useUrlState";
@@ -36,6 +37,7 @@ export default function Jobs() {
     }),
   );
 
+  const onSort = (sort: Sort) => change({ sort: sort === "name" ? null : sort });
   const known = totals.data?.jobs;
   const all = known ? known.active + known.paused + known.completed + known.cancelled : undefined;
   const none = !list.pending && !list.old && !list.error && list.count === 0;
@@ -48,6 +50,7 @@ export default function Jobs() {
           {all === undefined ? "" : filtered ? `of ${count(all, "job")}` : count(all, "job")}
         </span>
         <div className="actions">
+          <OrderSelect sort={chosen.sort} onSort={onSort} />
           <Guarded reason={refusal("editor")}>
             {(disabled) => (
               <LinkButton to="/jobs/new" leftSection={<IconPlus size={15} />} disabled={disabled}>
@@ -66,7 +69,7 @@ export default function Jobs() {
         <JobRows
           list={list}
           sort={chosen.sort}
-          onSort={(sort) => change({ sort: sort === "name" ? null : sort })}
+          onSort={onSort}
           selected={selected}
           onSelect={setSelected}
           onTag={(tag) => change({ tag: [...new Set([...chosen.tags, tag])] })}

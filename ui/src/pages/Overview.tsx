@@ -7,41 +7,24 @@ import {
   IconMinus,
 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { type ReactNode, useMemo } from "react";
+import type { ReactNode } from "react";
 import { Link } from "react-router";
 import { ApiError } from "../api/problem";
-import {
-  clusterQuery,
-  healthQuery,
-  readyQuery,
-  recentQuery,
-  someExecutionsQuery,
-  someJobsQuery,
-  statsQuery,
-} from "../api/queries";
-import type { ExecutionOut, JobOut, MinuteOut, NextFire } from "../api/schema";
-import { Lines as LineChart } from "../charts/Lines";
+import { clusterQuery, healthQuery, readyQuery, someJobsQuery, statsQuery } from "../api/queries";
 import { asDuration, stepFor } from "../charts/scale";
-import { TimeBars } from "../charts/TimeBars";
 import { FirstStep } from "../components/FirstStep";
-import { NodeList } from "../components/Nodes";
 import { Figure, Lines, Panel } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import { Segments } from "../components/Segments";
-import { StateMark } from "../components/State";
-import { Strip } from "../components/Strip";
-import { RelTime, useNow } from "../components/Time";
-import { coordinationWords } from "../lib/nodes";
-import { useZone } from "../lib/prefs";
-import { count, percent, rate } from "../lib/text";
-import { clockTime, dayOf, millis, parseDuration, span } from "../lib/time";
+import { percent, rate } from "../lib/text";
+import { millis, parseDuration } from "../lib/time";
 import { useTitle } from "../lib/useTitle";
 import { oneOf, useUrlState } from "../lib/useUrlState";
 import { verdict } from "../lib/verdict";
-import { reasonWords } from "../lib/words";
+import { EndedChart, LatenessChart } from "../overview/charts";
+import { Failing, Missed, NextFires, Nodes, SHOWN } from "../overview/lists";
 
 const WINDOWS = ["1h", "6h", "24h", "7d"] as const;
-const SHOWN = 8;
 
 export default function Overview() {
   useTitle("Overview");
@@ -72,10 +55,11 @@ export default function Overview() {
     degraded: health.data?.status === "degraded",
     degradedReason: health.data?.reason ?? null,
     jobs: data?.jobs,
-    failing: (failing.data?.items ?? []).map((job) => job.name),
+    failing: failing.data?.items.map((job) => job.name),
+    failed: data?.executions.failed ?? 0,
     failingMore: Boolean(failing.data?.next_cursor),
     skipped: missed,
-    lapsedNodes: cluster.data?.totals.leases.lapsed ?? 0,
+    lapsedNodes: cluster.data?.totals.leases.lapsed,
     window,
   });
   const empty =
@@ -148,7 +132,11 @@ export default function Overview() {
                   label="Jobs"
                   value={data.jobs.active.toLocaleString("en")}
                   unit="active"
-                  note={data.jobs.paused ? `${data.jobs.paused} paused` : "none paused"}
+                  note={
+                    data.jobs.paused
+                      ? `${data.jobs.paused.toLocaleString("en")} paused`
+                      : "none paused"
+                  }
                 />
               </>
             ) : (
@@ -270,219 +258,4 @@ function endedOf(data: {
 }) {
   const { succeeded, failed, cancelled, skipped } = data.executions;
   return succeeded + failed + cancelled + skipped;
-}
-
-/** The axis: until the end of the present step, so that bars do not move under the pointer. */
-function useAxis(windowMs: number, step: number): [number, number] {
-  const now = useNow();
-  const until = Math.ceil(now / step) * step;
-  return [until - windowMs, until];
-}
-
-interface ChartProps {
-  minutes: readonly MinuteOut[];
-  windowMs: number;
-  step: number;
-}
-
-function EndedChart({ minutes, windowMs, step }: ChartProps) {
-  const [since, until] = useAxis(windowMs, step);
-  const zone = useZone();
-  const bars = useMemo(
-    () =>
-      minutes
-        .map((one) => ({
-          at: Date.parse(one.minute),
-          values: [one.succeeded, one.failed, one.skipped + one.cancelled],
-        }))
-        .filter((bar) => bar.at >= since),
-    [minutes, since],
-  );
-  return (
-    <TimeBars
-      bars={bars}
-      since={since}
-      until={until}
-      step={step}
-      label="Executions that ended, by result"
-      series={[
-        { label: "succeeded", fill: "var(--good-fill)" },
-        { label: "failed", fill: "var(--bad-fill)" },
-        { label: "did not run", fill: "var(--warn-fill)", hollow: true },
-      ]}
-      tip={(bar) => (
-        <>
-          {dayOf(bar.at, zone)}, {clockTime(bar.at, zone, false)}
-          {step > 60_000 && ` + ${span(step)}`}
-          <br />
-          {bar.values[0]?.toLocaleString("en")} succeeded
-          <br />
-          {bar.values[1]?.toLocaleString("en")} failed
-          <br />
-          {bar.values[2]?.toLocaleString("en")} did not run
-        </>
-      )}
-    />
-  );
-}
-
-function LatenessChart({ minutes, windowMs, step }: ChartProps) {
-  const [since, until] = useAxis(windowMs, step);
-  const zone = useZone();
-  const points = useMemo(() => {
-    const known = new Map(minutes.map((one) => [Date.parse(one.minute), one.lateness_ms]));
-    const found = [];
-    for (let at = since; at < until; at += step) {
-      const lateness = known.get(at);
-      found.push({ at: at + step / 2, values: [lateness?.p50 ?? null, lateness?.p99 ?? null] });
-    }
-    return found;
-  }, [minutes, since, until, step]);
-  return (
-    <LineChart
-      points={points}
-      since={since}
-      until={until}
-      height={132}
-      log
-      label="How late calls left, by percentile"
-      series={[
-        { label: "p50", stroke: "var(--busy-fill)" },
-        { label: "p99", stroke: "var(--warn-fill)" },
-      ]}
-      tip={(point) => (
-        <>
-          {dayOf(point.at, zone)}, {clockTime(point.at, zone, false)}
-          <br />
-          p50 {millis(point.values[0])}
-          <br />
-          p99 {millis(point.values[1])}
-        </>
-      )}
-    />
-  );
-}
-
-function NextFires({ fires }: { fires: readonly NextFire[] }) {
-  if (fires.length === 0) return <div className="blank">Nothing is going to fire.</div>;
-  return (
-    <ul className="rows">
-      {fires.slice(0, SHOWN).map((fire) => (
-        <li key={fire.job_id}>
-          <Link className="name cut" to={`/jobs/${encodeURIComponent(fire.job_name)}`}>
-            {fire.job_name}
-          </Link>
-          <span className="end">
-            <Countdown at={fire.due} />
-          </span>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-function Countdown({ at }: { at: string }) {
-  const now = useNow();
-  const left = Date.parse(at) - now;
-  const text = left < 1_000 ? "now" : left < 600_000 ? clock(left) : `in ${span(left)}`;
-  return (
-    <time dateTime={at} data-at={Date.parse(at)} className={left < 10_000 ? "tone-busy" : ""}>
-      {text}
-    </time>
-  );
-}
-
-function clock(ms: number): string {
-  const seconds = Math.round(ms / 1_000);
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
-
-function Failing({ jobs }: { jobs: readonly JobOut[] }) {
-  const recent = useQuery(
-    recentQuery(
-      jobs.map((job) => job.id),
-      12,
-    ),
-  );
-  if (jobs.length === 0)
-    return <div className="blank">No job fails. The last result of each is a success.</div>;
-  return (
-    <ul className="rows">
-      {jobs.map((job) => {
-        const last = job.last_execution;
-        const found = recent.data?.items.find((one) => one.job_id === job.id);
-        const failed = found?.executions.find((one) => one.state === "failed");
-        return (
-          <li key={job.id}>
-            <StateMark state="failed" />
-            <Link className="name cut" to={`/jobs/${encodeURIComponent(job.name)}`}>
-              {job.name}
-            </Link>
-            <span className="dim cut">
-              {failed?.http_status ?? failed?.error_kind ?? last?.error_kind ?? ""}
-            </span>
-            <span className="end" style={{ width: 72 }}>
-              {found && <Strip executions={found.executions} slots={12} />}
-            </span>
-          </li>
-        );
-      })}
-    </ul>
-  );
-}
-
-function Missed() {
-  const missed = useQuery(someExecutionsQuery({ state: ["skipped", "cancelled"], limit: SHOWN }));
-  if (!missed.data) return <Lines count={4} />;
-  if (missed.data.items.length === 0) {
-    return <div className="blank">Every fire time was kept.</div>;
-  }
-  return (
-    <ul className="rows">
-      {missed.data.items.map((one: ExecutionOut) => (
-        <li key={one.id}>
-          <StateMark state={one.state} />
-          <Link className="name cut" to={`/executions/${one.id}`}>
-            {one.job_name}
-          </Link>
-          <span
-            className="dim cut"
-            style={{ flex: "0 1 auto" }}
-            data-tip={`${one.skipped_count && one.skipped_count > 1 ? `${count(one.skipped_count, "fire")}: ` : ""}${reasonWords(one.reason)}`}
-          >
-            {one.skipped_count && one.skipped_count > 1 ? `${one.skipped_count}× ` : ""}
-            {one.reason ?? one.state}
-          </span>
-          <span className="end">
-            <RelTime at={one.fire_time} />
-          </span>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-function Nodes() {
-  const cluster = useQuery(clusterQuery());
-  const data = cluster.data;
-  return (
-    <Panel
-      title="Nodes"
-      flush
-      aside={
-        <Link className="link" to="/cluster">
-          Cluster
-        </Link>
-      }
-    >
-      {data ? (
-        <>
-          <NodeList cluster={data} />
-          <p className="dim panel-note">{coordinationWords(data)}</p>
-        </>
-      ) : (
-        <Lines count={1} />
-      )}
-    </Panel>
-  );
 }
