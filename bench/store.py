@@ -19,13 +19,13 @@ from bench import baselines, baselines_postgres
 from bench.context import Bench
 from bench.nodes import tree_cpu_seconds
 from bench.report import Figure, Figures
-from tocsin.app import GC_THRESHOLDS
 from tocsin.domain.execution import Attempt, Execution, ResponseExcerpt, Timings
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import BodyKind, HttpTarget, Job, JobSpec, JobStatus
 from tocsin.domain.planning import first_timer, plan_fires
 from tocsin.domain.schedule import Schedule, parse_schedule
 from tocsin.domain.settle import settle, void
+from tocsin.node import GC_THRESHOLDS
 from tocsin.store.port import Claim, ClaimRequest, Limits, NewJob, Node, Store
 from tocsin.store.postgres import PostgresStore
 from tocsin.store.sqlite import SqliteStore, migrate

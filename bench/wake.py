@@ -15,12 +15,12 @@ from tests.support.engine_lab import INCARNATION, claim, target_job
 from bench import load
 from bench.context import Bench
 from bench.report import Figure, Figures
-from tocsin.app import GC_THRESHOLDS
 from tocsin.domain.execution import Execution, State
 from tocsin.engine.caller import CallResult, CallUnderWay, Ended
 from tocsin.engine.clock import SystemClock
 from tocsin.engine.dispatch import Dispatcher
 from tocsin.engine.lease import Lease
+from tocsin.node import GC_THRESHOLDS
 from tocsin.store.bus import Bus
 from tocsin.store.port import Claim
 
@@ -105,7 +105,7 @@ async def _measure(count: int) -> tuple[Stalls, Stalls, float, float]:
     )
     instant = clock.now() + round(AHEAD * 1_000) + count // 10
     claims = list(_claims(count, instant))
-    # As a node does it, see app.py: the collector would walk all claims again and again.
+    # As a node does it, see node.py: the collector would walk all claims again and again.
     gc.collect()
     gc.freeze()
     thresholds = gc.get_threshold()
