@@ -44,6 +44,7 @@ PLACES: Sequence[tuple[str, str, str]] = (
     # stage, module or folder below src/tocsin, functions (none: all that are not named elsewhere)
     (PLAN, "domain/planning.py", ""),
     (PLAN, "domain/schedule/", ""),
+    (CLAIM, "engine/claiming.py", ""),
     (CLAIM, "engine/fire.py", ""),
     (CLAIM, "store/sql/claim.py", ""),
     (CLAIM, "store/sql/job_cache.py", ""),

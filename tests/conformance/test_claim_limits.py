@@ -435,6 +435,18 @@ async def test_a_node_wakes_for_an_exact_fire_within_the_horizon(store: Store) -
     assert (list(claimed.claims), claimed.wake_at) == ([], NOW + 300)
 
 
+async def test_a_node_wakes_for_the_kind_that_it_asked_for(store: Store) -> None:
+    await add(store, resting(target=HttpTarget(url="https://slow.example/x")))
+    await add(store, job(schedule=at(NOW + HOUR)), job(schedule=at(NOW + 2 * HOUR), **EXACT))
+    await join(store)
+    for busy_lanes in (frozenset[int](), BUSY):
+        ahead = await claim(store, exact_limit=0, busy_lanes=busy_lanes)
+        exact = await claim(store, limit=0, busy_lanes=busy_lanes)
+        neither = await claim(store, limit=0, exact_limit=0, busy_lanes=busy_lanes)
+        assert (ahead.wake_at, exact.wake_at) == (NOW + HOUR, NOW + 2 * HOUR)
+        assert neither.wake_at is None
+
+
 async def test_a_node_wakes_for_a_retry(store: Store) -> None:
     await add(store, job(schedule=at(NOW), retry=RetryPolicy(initial=MINUTE, jitter=0)))
     await join(store)

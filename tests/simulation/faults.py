@@ -2,7 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +59,39 @@ def smooth(_process: Process, _method: str) -> Fate:
     return Fate()
 
 
+class Writer:
+    """Lets one write at a time, as SQLite does: the others wait, and some go before the rest."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def turn(self, *, first: bool) -> AsyncIterator[None]:
+        if self._busy:
+            mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            (self._first if first else self._waiting).append(mine)
+            await mine
+        self._busy = True
+        try:
+            yield
+        finally:
+            waiting = self._first or self._waiting
+            if waiting:
+                waiting.popleft().set_result(None)
+            else:
+                self._busy = False
+
+
 class Faults:
     """What is wrong with the store at the moment, for all or for some."""
 
     def __init__(self) -> None:
+        self.takes: Callable[[str, int], float] | None = None
+        """Seconds that a write of so many claims or results takes; ``None``: writes are done in
+        no time, however many at once."""
+        self.writer = Writer()
         self.decide: Decider = smooth
         self.down = False
         """Nobody reaches it."""
@@ -81,7 +112,10 @@ class Faults:
         self.broken_once.clear()
 
     def script(self, node: str, method: str, *fates: Fate) -> None:
-        """Let the next calls of a method by a node go like this."""
+        """Let the next calls of a method by a node go like this.
+
+        ``claim_exact`` is a claim of what must go at its instant, and ``claim`` any other.
+        """
         self.broken_once.setdefault((node, method), []).extend(fates)
 
     def fate(self, process: Process, method: str) -> Fate:
@@ -107,7 +141,8 @@ class SimStore:
 
     async def _run(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         world, process, faults = self._world, self._process, self._world.faults
-        fate = faults.fate(process, method)
+        exact_only = method == "claim" and not args[0].ahead_limit
+        fate = faults.fate(process, "claim_exact" if exact_only else method)
         world.store_asked(process, method, args)
         asked_at = world.loop.time()
         # Always an await before the commit and one after it: two more places to die at.
@@ -119,7 +154,12 @@ class SimStore:
             faults.ever = True
             raise StoreFull("no space left")
         try:
-            result = self._commit(method, args, kwargs)
+            if faults.takes is None or method in READS:
+                result = self._commit(method, args, kwargs)
+            else:
+                async with faults.writer.turn(first=exact_only or method == "renew"):
+                    result = self._commit(method, args, kwargs)
+                    await asyncio.sleep(faults.takes(method, _size(method, args, result)))
         finally:
             await asyncio.sleep(fate.after)
         if fate.lost or faults.unreachable(process):
@@ -136,6 +176,12 @@ class SimStore:
         except StopIteration as stop:
             return stop.value
         raise AssertionError(f"{method} of the memory store is not atomic")
+
+
+def _size(method: str, args: tuple[Any, ...], result: Any) -> int:
+    if method == "claim":
+        return len(result.claims)
+    return len(args[1]) if method == "record" else 0
 
 
 def _method(name: str) -> Any:

@@ -49,14 +49,13 @@ def test_a_claim_of_unknown_outcome_is_adopted_and_called_once() -> None:
     world = World()
 
     async def story(world: World) -> None:
-        node = world.start_node()
+        world.start_node()
         await world.sleep(0.1)
         world.faults.script("a", "claim", LOST)
         job = await world.create({"schedule": at(world, 1.3), "target": URL})
         await world.until(lambda: bool(world.unknown))
         claimed = world.rows(job.id)
         assert [row.state for row in claimed] == [State.CLAIMED]
-        assert node.engine.dispatcher.held == 0
         await world.sleep(2)
         (call,) = world.receiver.of(job.id)
         assert call.left_wall == claimed[0].due
@@ -656,6 +655,45 @@ def test_a_hanging_target_does_not_hold_back_other_lanes() -> None:
             late = [call.left_wall - call.fire_time for call in calls]
             assert len(calls) == 20
             assert max(late) <= 30, late
+
+    world.run(story)
+
+
+def test_a_burst_delays_a_lone_job_by_its_share_only_where_the_store_takes_time() -> None:
+    """One that writes one after the other, and needs half a second for a thousand rows."""
+    world = World()
+
+    async def story(world: World) -> None:
+        world.start_node(max_in_flight=400, max_per_lane=40, max_held=3_200)
+        await world.sleep(0.1)
+        world.receiver.script = lambda claim: (
+            Behaviour(takes=0.15) if claim.job.name.startswith("burst") else OK
+        )
+        # More than is held, and due only when all exist.
+        due = at(world, 4)
+        burst = [
+            await world.create(
+                {
+                    "name": f"burst-{number}",
+                    "schedule": due,
+                    "target": {"url": f"http://burst{number % 40}.example/"},
+                }
+            )
+            for number in range(4_000)
+        ]
+        lone = [
+            await world.create({"schedule": every(world, "1s", until=9), "target": URL} | policies)
+            for policies in ({}, {"overlap": "skip"}, {"delivery": "at_most_once"})
+        ]
+        world.faults.takes = lambda _method, rows: 0.004 + rows * 0.0005
+        began = world.now()
+        await world.sleep(12)
+        took = max(call.left_wall for job in burst for call in world.receiver.of(job.id)) - began
+        assert took >= 6_500, "it was a burst"
+        for job in lone:
+            late = [call.left_wall - call.fire_time for call in world.receiver.of(job.id)]
+            assert len(late) == 9
+            assert max(late) <= 140, late
 
     world.run(story)
 

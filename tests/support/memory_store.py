@@ -958,11 +958,15 @@ class _Claiming:
         self._left[execution.exact] -= 1
 
     def _wake_at(self) -> Millis | None:
+        request = self._request
+        limits = {False: request.ahead_limit, True: request.exact_limit}
+        kinds = {exact for exact, limit in limits.items() if limit > 0}
         timers = (
             timer.due_at
             for timer in self._state.timers.values()
             if self._state.jobs[timer.job_id].status is JobStatus.ACTIVE
             and timer.lane not in self._request.busy_lanes
+            and timer.exact in kinds
         )
         pending = (
             _available(execution)
@@ -970,6 +974,7 @@ class _Claiming:
             if execution.state is State.PENDING
             and not execution.queued
             and execution.lane not in self._request.busy_lanes
+            and execution.exact in kinds
         )
         later = [at for due in (timers, pending) for at in due if at > self._request.now]
         return min(later, default=None)

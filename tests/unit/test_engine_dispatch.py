@@ -664,17 +664,21 @@ def test_room_is_told_of_when_there_is_some_of_the_kind_that_was_missing(by_room
         bench = Bench(follows=True, max_in_flight=2, max_per_lane=1)
         bench.begin()
         told: list[float] = []
-        bench.dispatcher.on_room = lambda: told.append(bench.clock.monotonic())
+        dispatcher = bench.dispatcher
+
+        def tell() -> None:
+            told.append(bench.clock.monotonic())
+
         hangs, quick = claim(JOB), claim(OTHER)
         await bench.hold(hangs, quick)
-        bench.dispatcher.note_limited(by_room=by_room)
+        dispatcher.note_limited(tell, room=lambda: dispatcher.free_slots, by_room=by_room)
         await asyncio.sleep(0.1)
         assert told == []
         bench.caller.succeed(quick.execution.id)
         await asyncio.sleep(0.1)
         # The lane of the other one was full as well: it is of use that it is not any more.
         assert len(told) == 1
-        bench.dispatcher.note_limited(by_room=False)
+        dispatcher.note_limited(tell, room=lambda: dispatcher.free_slots, by_room=False)
         await bench.hold(claim(OTHER, NOW + 1))
         bench.caller.succeed(bench.caller.ids[-1])
         await asyncio.sleep(0.1)
@@ -688,7 +692,8 @@ def test_looking_for_room_costs_nothing_while_there_is_none() -> None:
         bench = Bench(follows=True, max_in_flight=1, max_per_lane=1)
         bench.begin()
         await bench.hold(claim(JOB))
-        bench.dispatcher.note_limited(by_room=True)
+        dispatcher = bench.dispatcher
+        dispatcher.note_limited(print, room=lambda: dispatcher.free_slots, by_room=True)
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0.1)
         before = loop.steps  # type: ignore[attr-defined]

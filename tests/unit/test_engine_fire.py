@@ -16,7 +16,9 @@ from tocsin.domain.execution import Execution, Reason, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Misfire, MisfirePolicy, Overlap
 from tocsin.domain.planning import admit
-from tocsin.engine.fire import BATCH, HOLD_AT_ONCE, FireLoop
+from tocsin.engine.adopt import Adoption
+from tocsin.engine.claiming import HOLD_AT_ONCE, Claiming
+from tocsin.engine.fire import BATCH, SMALL_BATCH, AheadLoop, ExactLoop
 from tocsin.engine.meter import NoMeter
 from tocsin.store.bus import ExecutionsChanged, JobsChanged
 from tocsin.store.port import Claimed, ClaimRequest, Planner
@@ -58,7 +60,7 @@ class FireBench(Bench):
     def __init__(self, *, horizon: Millis = 1_000, poll: Millis = 500, **options: Any) -> None:
         super().__init__(**options)
         self.store = Asked()
-        self.fire = FireLoop(
+        claiming = Claiming(
             store=self.store,
             dispatcher=self.dispatcher,
             lease=self.lease,
@@ -66,9 +68,11 @@ class FireBench(Bench):
             bus=self.bus,
             meter=NoMeter(),
             horizon=horizon,
-            poll=poll,
-            adopt_interval=10_000,
         )
+        self.exact = ExactLoop(claiming=claiming, poll=poll)
+        self.ahead = AheadLoop(claiming=claiming, poll=poll)
+        self.adoption = Adoption(store=self.store, claiming=claiming, interval=10_000, poll=poll)
+        claiming.on_unknown = self.dispatcher.on_stray = self.adoption.soon
 
     async def join(self, *jobs: Job, after: Millis = NOW - 1) -> None:
         await self.store.register(node(INCARNATION))
@@ -79,9 +83,23 @@ class FireBench(Bench):
         await self.store.create_jobs([new_job(one, after=after) for one in jobs], limits=NO_LIMITS)
 
     async def step(self) -> Millis:
-        look_again = await self.fire.step(self.clock.now())
+        """Both loops once; returns how long until one of them looks again."""
+        looks = [await loop.step(self.clock.now()) for loop in (self.exact, self.ahead)]
         await turns()
-        return look_again - self.clock.now()
+        return min(looks) - self.clock.now()
+
+    def run(self) -> None:
+        """Let all loops run, until ``stop``."""
+        self.loops = [
+            asyncio.create_task(loop.run()) for loop in (self.exact, self.ahead, self.adoption)
+        ]
+
+    async def stop(self) -> None:
+        """End them, after what is under way."""
+        self.exact.stop()
+        self.ahead.stop()
+        await asyncio.wait(self.loops[:2])
+        self.loops[2].cancel()
 
     def rows(self) -> Sequence[Execution]:
         return sorted(self.store.state.executions.values(), key=lambda row: row.id)
@@ -229,6 +247,62 @@ def test_more_than_one_batch_is_claimed_without_a_pause() -> None:
     play(story)
 
 
+def test_a_claim_ahead_is_small_while_others_are_expected_at_their_instant() -> None:
+    async def story() -> None:
+        bench = FireBench(max_held=100_000)
+        bench.ahead.hurried = bench.exact.expecting
+        later = jobs_at(NOW + 4_000, 1, "http://two.example", **SKIP)
+        await bench.join(*jobs_at(NOW + 4_900, 3 * BATCH), *later)
+        asked = bench.store.requests
+        for passes, limit in ((0, BATCH), (3_100, SMALL_BATCH), (900, SMALL_BATCH)):
+            bench.clock.pass_by(passes)
+            bench.lease.renewed(bench.clock.monotonic())
+            await bench.step()
+            assert asked[-1].ahead_limit == limit
+        assert len(bench.caller.ids) == 1
+        bench.clock.pass_by(1_001)
+        await bench.step()
+        assert asked[-1].ahead_limit == BATCH, "it is over"
+
+    play(story)
+
+
+def test_claims_ahead_leave_room_for_what_comes_at_its_instant() -> None:
+    async def story() -> None:
+        bench = FireBench(max_held=40, max_in_flight=32, max_per_lane=32)
+        for origin in ("http://one.example", "http://two.example", "http://six.example"):
+            await bench.add(*jobs_at(NOW + 900, 19, origin))
+        await bench.join()
+        while await bench.step() == 0:
+            pass
+        assert bench.dispatcher.held == 38
+        await bench.add(*jobs_at(NOW, 3, "http://new.example", **SKIP))
+        await bench.exact.step(NOW)
+        await turns()
+        assert len(bench.caller.ids) == 2
+
+    play(story)
+
+
+def test_two_claims_at_once_do_not_take_the_same_room() -> None:
+    async def story() -> None:
+        bench = FireBench(max_held=20)
+        await bench.join(*jobs_at(NOW + 900, 30), *jobs_at(NOW, 30, "http://two.example", **SKIP))
+        bench.store.slow["claim"] = asyncio.Event()
+        both = [asyncio.create_task(loop.step(NOW)) for loop in (bench.exact, bench.ahead)]
+        await turns()
+        assert [(one.ahead_limit, one.exact_limit) for one in bench.store.requests] == [
+            (0, 10),
+            (2, 0),
+        ]
+        assert bench.dispatcher.room == 8
+        bench.store.slow["claim"].set()
+        await asyncio.gather(*both)
+        assert (bench.dispatcher.held, bench.dispatcher.room) == (12, 8)
+
+    play(story)
+
+
 def test_a_long_backlog_is_looked_through_without_a_pause() -> None:
     async def story() -> None:
         bench = FireBench()
@@ -314,12 +388,62 @@ def test_a_claim_whose_answer_was_lost_is_adopted() -> None:
         await bench.join(*jobs_at(NOW, 2))
         bench.store.loses["claim"] = StoreUnavailable("lost")
         with pytest.raises(StoreUnavailable):
-            await bench.step()
+            await bench.ahead.step(NOW)
         assert bench.dispatcher.held == 0
-        assert await bench.fire.adopt() == 2
+        assert await bench.adoption.step() == 2
         await turns()
         assert len(bench.caller.ids) == 2
-        assert await bench.fire.adopt() == 0
+        assert await bench.adoption.step() == 0
+
+    play(story)
+
+
+def test_room_is_kept_for_a_claim_whose_answer_was_lost() -> None:
+    async def story() -> None:
+        bench = FireBench(max_held=4)
+        await bench.join(*jobs_at(NOW, 4))
+        bench.store.loses["claim"] = StoreUnavailable("lost")
+        with pytest.raises(StoreUnavailable):
+            await bench.ahead.step(NOW)
+        assert (bench.dispatcher.held, bench.dispatcher.room) == (0, 3)
+        await bench.adoption.step()
+        assert (bench.dispatcher.held, bench.dispatcher.room) == (1, 3)
+
+    play(story)
+
+
+def test_what_a_claim_brings_while_the_owned_are_read_is_no_stray() -> None:
+    """Not even where it is over before the claim's answer is here."""
+
+    async def story() -> None:
+        bench = FireBench()
+        await bench.join(*jobs_at(NOW, 1))
+        bench.store.slow["claim"] = asyncio.Event()
+        claiming = asyncio.create_task(bench.ahead.step(NOW))
+        await turns()
+        adopting = asyncio.create_task(bench.adoption.step())
+        await turns()
+        assert not adopting.done()
+        assert bench.dispatcher.held == 0
+        bench.store.slow["claim"].set()
+        await claiming
+        assert await adopting == 0
+        await turns()
+        assert len(bench.caller.ids) == 1
+
+    play(story)
+
+
+def test_adopting_does_not_read_again_what_a_claim_has_completed() -> None:
+    """The version of a job that fires once grows with its claim: that is no change."""
+
+    async def story() -> None:
+        bench = FireBench()
+        await bench.join(*jobs_at(NOW + 500, 5))
+        await bench.step()
+        assert bench.dispatcher.held == 5
+        await bench.adoption.step()
+        assert "owned" not in bench.store.methods
 
     play(story)
 
@@ -330,7 +454,7 @@ def test_what_ends_while_the_owned_are_read_is_not_adopted() -> None:
         await bench.join(*jobs_at(NOW, 1))
         await bench.step()
         bench.store.slow["owned"] = asyncio.Event()
-        adopting = asyncio.create_task(bench.fire.adopt())
+        adopting = asyncio.create_task(bench.adoption.step())
         await turns()
         (one,) = bench.caller.ids
         bench.caller.succeed(one)
@@ -359,7 +483,7 @@ def test_adopting_follows_a_change_whose_news_was_lost() -> None:
             limits=NO_LIMITS,
             now=NOW,
         )
-        await bench.fire.adopt()
+        await bench.adoption.step()
         assert [result.reason for result in bench.results] == [Reason.PAUSED]
 
     play(story)
@@ -373,7 +497,7 @@ def test_claims_that_come_after_the_lease_was_lost_are_not_held() -> None:
         bench = FireBench()
         await bench.join(*jobs_at(NOW, 1))
         bench.store.slow["claim"] = asyncio.Event()
-        stepping = asyncio.create_task(bench.fire.step(NOW))
+        stepping = asyncio.create_task(bench.ahead.step(NOW))
         await turns()
         bench.lease.lost()
         bench.lease.begin("inc-b", bench.clock.monotonic())
@@ -390,15 +514,13 @@ def test_a_revoked_node_hears_of_it_by_its_claim() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
         told: list[str] = []
-        bench.fire.on_revoked = told.append
+        bench.exact.on_revoked = bench.ahead.on_revoked = told.append
         bench.lease.begin("never-registered", bench.clock.monotonic())
         bench.store.fails["claim"] = Revoked("never-registered")
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.1)
-        bench.fire.stop()
-        await asyncio.sleep(2)
-        assert told == ["never-registered"]
-        assert running.done()
+        await bench.stop()
+        assert told[0] == "never-registered"
 
     play(story)
 
@@ -410,13 +532,12 @@ def test_it_polls_and_wakes_for_what_is_due_between_two_polls() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
         await bench.join(*jobs_at(NOW + 777, 1, **SKIP))
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.7765)
         assert bench.caller.ids == []
         await asyncio.sleep(0.004)
         assert len(bench.caller.ids) == 1
-        bench.fire.stop()
-        await running
+        await bench.stop()
 
     play(story)
 
@@ -426,18 +547,17 @@ def test_a_nudge_for_something_soon_makes_it_look_at_once(horizon: int, poll: in
     async def story() -> None:
         bench = FireBench(follows=True, horizon=horizon, poll=poll)
         await bench.join()
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.1)
         await bench.add(*jobs_at(NOW + 150, 1))
         asked = len(bench.store.requests)
-        bench.fire.nudge(NOW + 3_600_000)
+        bench.ahead.nudge(NOW + 3_600_000)
         await asyncio.sleep(0.01)
         assert len(bench.store.requests) == asked, "not for what is far away"
-        bench.fire.nudge(NOW + 150)
+        bench.ahead.nudge(NOW + 150)
         await asyncio.sleep(0.06)
         assert len(bench.caller.ids) == 1
-        bench.fire.stop()
-        await running
+        await bench.stop()
 
     play(story)
 
@@ -446,7 +566,7 @@ def test_a_clock_that_is_set_back_does_not_put_it_to_sleep() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
         await bench.join()
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.0005)
         # Between the claim and the computing of the pause.
         bench.clock.wall -= 3_600_000
@@ -454,8 +574,7 @@ def test_a_clock_that_is_set_back_does_not_put_it_to_sleep() -> None:
         bench.lease.renewed(bench.clock.monotonic())
         await asyncio.sleep(2)
         assert len(bench.store.requests) >= asked + 3
-        bench.fire.stop()
-        await running
+        await bench.stop()
 
     play(story)
 
@@ -463,14 +582,16 @@ def test_a_clock_that_is_set_back_does_not_put_it_to_sleep() -> None:
 def test_an_error_is_followed_by_adopting_and_does_not_end_the_loop() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
-        await bench.join(*jobs_at(NOW + 200, 1))
+        await bench.join()
+        bench.run()
+        await asyncio.sleep(0.1)
+        await bench.add(*jobs_at(NOW + 300, 1))
         bench.store.loses["claim"] = StoreUnavailable("lost")
-        running = asyncio.create_task(bench.fire.run())
+        bench.ahead.nudge(NOW + 300)
         await asyncio.sleep(0.3)
         assert len(bench.caller.ids) == 1
         assert bench.store.methods.count("owned_versions") == 2
-        bench.fire.stop()
-        await running
+        await bench.stop()
 
     play(story)
 
@@ -480,14 +601,14 @@ def test_stopping_lets_the_claim_under_way_come_in() -> None:
         bench = FireBench(follows=True)
         await bench.join(*jobs_at(NOW + 900, 1))
         bench.store.slow["claim"] = asyncio.Event()
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.01)
-        bench.fire.stop()
+        stopping = asyncio.create_task(bench.stop())
         await asyncio.sleep(0.01)
-        assert not running.done()
+        assert not stopping.done()
         bench.store.slow["claim"].set()
         await asyncio.sleep(0.01)
-        assert running.done()
+        assert stopping.done()
         assert bench.dispatcher.held == 1
 
     play(story)
@@ -497,7 +618,7 @@ def test_a_stray_is_looked_for_at_once() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
         await bench.join()
-        running = asyncio.create_task(bench.fire.run())
+        bench.run()
         await asyncio.sleep(0.1)
         job = target_job("j", schedule=every(60_000))
         await bench.add(job)
@@ -509,7 +630,6 @@ def test_a_stray_is_looked_for_at_once() -> None:
         bench.dispatcher.on_stray()
         await asyncio.sleep(0.01)
         assert hand.id in bench.caller.ids
-        bench.fire.stop()
-        await running
+        await bench.stop()
 
     play(story)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from tests.support.build import NO_LIMITS, NOW, claim_request, fail, new_job, node, succeed
@@ -13,7 +14,7 @@ from tocsin.domain.execution import Execution, State
 from tocsin.domain.planning import plan_fires
 from tocsin.engine.lease import Lease
 from tocsin.engine.meter import NoMeter
-from tocsin.engine.recorder import BATCH, GATHER, GATHER_MORE, Recorder
+from tocsin.engine.recorder import BATCH, GATHER, GATHER_MORE, SMALL_BATCH, Recorder
 from tocsin.store.bus import Bus, ExecutionsChanged
 from tocsin.store.port import Claim, Recorded, Voider
 
@@ -141,6 +142,38 @@ def test_a_batch_is_bounded() -> None:
         assert desk.recorder.waiting == 5
         assert await desk.recorder.step() == 5
         assert await desk.recorder.step() == 0
+
+    play(story)
+
+
+def test_a_batch_is_small_while_somebody_waits_to_write() -> None:
+    async def story() -> None:
+        desk = Desk()
+        for one in await desk.claims(SMALL_BATCH + 5):
+            desk.recorder.put(succeed(one, NOW))
+        desk.recorder.hurried = lambda: True
+        assert await desk.recorder.step() == SMALL_BATCH
+        desk.recorder.hurried = lambda: False
+        assert await desk.recorder.step() == 5
+
+    play(story)
+
+
+def test_results_that_the_next_fire_may_wait_for_go_before_the_others() -> None:
+    async def story() -> None:
+        desk = Desk()
+        *others, exact = [succeed(one, NOW) for one in await desk.claims(BATCH + 2)]
+        exact = replace(exact, exact=True)
+        for one in (*others, exact):
+            desk.recorder.put(one)
+        desk.store.lost = [StoreUnavailable("lost")]
+        with pytest.raises(StoreUnavailable):
+            await desk.recorder.step()
+        assert desk.recorder.waiting == BATCH + 2
+        await desk.recorder.step()
+        assert desk.forgotten == [exact.id, *(one.id for one in others[: BATCH - 1])]
+        await desk.recorder.step()
+        assert desk.forgotten[BATCH:] == [one.id for one in others[BATCH - 1 :]]
 
     play(story)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,48 @@ async def test_what_reads_does_not_wait_for_what_writes(store: SqliteStore) -> N
     assert not claiming.done()
     gate.go_on.set()
     assert len((await claiming).claims) == 1
+
+
+async def test_claims_at_their_instant_and_renewals_go_before_what_waits(
+    store: SqliteStore,
+) -> None:
+    await ready(store)
+    gate = Gate()
+    claiming = asyncio.create_task(store.claim(claim_request(), gate))
+    await asyncio.to_thread(gate.reached.wait, 10)
+    order: list[str] = []
+
+    async def write(name: str, work: Awaitable[object]) -> None:
+        await work
+        order.append(name)
+
+    at_once = claim_request(limit=0)
+    waiting = [
+        asyncio.create_task(write("user", store.create_jobs([], limits=NO_LIMITS))),
+        asyncio.create_task(write("ahead", store.claim(claim_request(), plan_fires))),
+        asyncio.create_task(write("exact", store.claim(at_once, plan_fires))),
+        asyncio.create_task(write("renewal", store.renew("inc-a", now=NOW, ttl=1))),
+    ]
+    await asyncio.sleep(0)
+    gate.go_on.set()
+    await asyncio.gather(claiming, *waiting)
+    assert order == ["exact", "renewal", "user", "ahead"]
+
+
+async def test_a_write_that_nobody_waits_for_any_more_holds_up_no_other(
+    store: SqliteStore,
+) -> None:
+    await ready(store)
+    gate = Gate()
+    claiming = asyncio.create_task(store.claim(claim_request(), gate))
+    await asyncio.to_thread(gate.reached.wait, 10)
+    given_up = asyncio.create_task(store.renew("inc-a", now=NOW, ttl=1))
+    renewing = asyncio.create_task(store.renew("inc-a", now=NOW, ttl=2))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    gate.go_on.set()
+    assert await renewing == NOW + 2
+    await claiming
 
 
 async def test_what_writes_waits_its_turn(store: SqliteStore) -> None:

@@ -1,6 +1,7 @@
 """Starting each call at its instant, and never more at once than there are slots."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from tocsin.domain.settle import rescue, settle, void
 from tocsin.engine.caller import Caller, CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.engine.held import Held, HeldClaims, Stage
-from tocsin.engine.lanes import Lanes
+from tocsin.engine.lanes import RESERVE, Lanes
 from tocsin.engine.lease import Lease
 from tocsin.store.bus import Bus, CallsStarted
 from tocsin.store.port import Claim
@@ -55,7 +56,7 @@ _CALLING = Stage.CALLING
 _RECORDING = Stage.RECORDING
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Taking:
     """What happens while claims are on their way here from the store."""
 
@@ -67,6 +68,20 @@ class Taking:
     """Jobs that changed since."""
     aborted: list[str] = field(default_factory=list)
     """Executions that were ended elsewhere since."""
+    expected: int = 0
+    """How many claims it may still bring: so much of the room is promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Why somebody could not claim all there was, to be told when that is over."""
+
+    blocked: frozenset[int | str]
+    """Lanes and jobs that had enough then."""
+    room: Callable[[], int]
+    """How much there is room for; without any there is nothing to tell."""
+    by_room: bool
+    """Whether there was no room at all."""
 
 
 class Dispatcher:
@@ -99,6 +114,8 @@ class Dispatcher:
         # What hangs is noticed by its calls, long before (``saturated``); this is for a burst to
         # one target that is not due yet, which should be claimed ahead as a whole where it can.
         self._max_held_per_lane = max(1, max_held // 2)
+        # What comes at its instant finds room although a burst has filled the memory.
+        self._reserve = min(math.ceil(max_in_flight / RESERVE), max_held // 2)
         self._claims = HeldClaims(many_of_job=max_per_job)
         self._lanes = Lanes(
             max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job
@@ -109,12 +126,11 @@ class Dispatcher:
         self._pump_again: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_for: Millis | None = None
-        self._limited: frozenset[int | str] | None = None
-        self._limited_by_room = False
+        self._limited: dict[Callable[[], None], Limited] = {}
+        """Who is to be told."""
         self._room_check: asyncio.TimerHandle | None = None
         self._takings: list[Taking] = []
-        self.on_room: Callable[[], None] = lambda: None
-        """Called when claims could be taken that could not be before."""
+        self._doubtful = 0
         self.on_stray: Callable[[], None] = lambda: None
         """Called when this node may own a claim that it does not hold."""
 
@@ -138,8 +154,9 @@ class Dispatcher:
 
     @property
     def room(self) -> int:
-        """How many more claims may be held."""
-        return max(0, self._max_held - len(self._claims))
+        """How many more claims may be asked for: those that are on their way have their place."""
+        promised = sum(taking.expected for taking in self._takings)
+        return max(0, self._max_held - len(self._claims) - promised - self._doubtful)
 
     @property
     def ahead_limit(self) -> int:
@@ -147,7 +164,7 @@ class Dispatcher:
 
         So that none fills all of it with claims of one lane before that is seen to be crowded.
         """
-        return min(self.room, max(1, self._max_held // 8))
+        return min(max(0, self.room - self._reserve), max(1, self._max_held // 8))
 
     @property
     def free_slots(self) -> int:
@@ -174,34 +191,50 @@ class Dispatcher:
         """
         return frozenset(islice(self._claims.crowded_jobs, BUSY_JOBS))
 
-    def note_limited(self, *, by_room: bool) -> None:
-        """Ask for ``on_room`` to be called when there is room for what there was none for.
+    def note_limited(
+        self, tell: Callable[[], None], *, room: Callable[[], int], by_room: bool
+    ) -> None:
+        """Ask for ``tell`` to be called once, when there is ``room`` for what there was none for.
 
         That is: when one of the lanes or jobs that are full now is not any more, or, where
-        ``by_room`` says that there was no room or no slot at all, as soon as there is some.
+        ``by_room`` says that there was no room at all, as soon as there is some.
         """
-        self._limited = self._blocked()
-        self._limited_by_room = by_room
+        self._limited[tell] = Limited(self._blocked(), room, by_room)
         self._look_for_room()
 
     def _blocked(self) -> frozenset[int | str]:
         return frozenset((*self._lanes.full(), *self.saturated_lanes(), *self.busy_jobs()))
 
     @contextmanager
-    def taking(self, *, all_owned: bool = False) -> Iterator[Taking]:
-        """Bracket a read of claims from the store and their ``hold``.
+    def taking(self, *, all_owned: bool = False, expected: int = 0) -> Iterator[Taking]:
+        """Bracket a read of ``expected`` claims at most from the store and their ``hold``.
 
         The store's answer is as old as its transaction; news that overtook it is applied to the
         claims when they are held. ``all_owned``: whatever the node owns is read, so it is noted
         what is held meanwhile.
         """
         before = tuple(self._claims.all()) if all_owned else ()
-        taking = Taking(before, {held.claim.execution.id for held in before})
+        taking = Taking(before, {held.claim.execution.id for held in before}, expected=expected)
         self._takings.append(taking)
         try:
             yield taking
         finally:
             self._takings.remove(taking)
+            self._look_for_room()
+
+    @property
+    def doubtful(self) -> int:
+        """How many claims this node may own without knowing: their answers were lost."""
+        return self._doubtful
+
+    def doubt(self, count: int) -> None:
+        """Keep room for so many more of these; they are adopted, or were never claimed."""
+        self._doubtful += count
+
+    def doubt_no_more(self, count: int) -> None:
+        """Know what became of so many of these."""
+        self._doubtful = max(0, self._doubtful - count)
+        self._look_for_room()
 
     def holds(self, execution_id: str) -> bool:
         """Whether this claim is held, in whatever stage."""
@@ -224,14 +257,25 @@ class Dispatcher:
             self._abort([one for taking in self._takings for one in taking.aborted])
         self.pump()
 
+    def note_completed(self, job_ids: Iterable[str]) -> None:
+        """Know that a claim has completed these jobs: they have a new version by that alone."""
+        for job_id in job_ids:
+            for held in self._claims.of_job(job_id):
+                held.completed = held.claim.job.version
+
     def unfamiliar(self, taking: Taking, versions: Mapping[str, int]) -> list[str]:
         """Ids of what is owned but was not held, or is held with another version of its job."""
-        held_versions = {held.claim.execution.id: held.claim.job.version for held in taking.before}
-        return [
-            one
-            for one, version in versions.items()
-            if held_versions.get(one, version if one in taking.seen else None) != version
-        ]
+        unfamiliar = []
+        before = {held.claim.execution.id: held for held in taking.before}
+        for one, version in versions.items():
+            held = before.get(one)
+            if held is None:
+                known = one in taking.seen
+            else:
+                known = version == held.claim.job.version or version - 1 == held.completed
+            if not known:
+                unfamiliar.append(one)
+        return unfamiliar
 
     def reconcile(
         self, taking: Taking, versions: Mapping[str, int], claims: Sequence[Claim]
@@ -328,17 +372,18 @@ class Dispatcher:
             self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def _look_for_room(self) -> None:
-        if self._limited is not None and self._room_check is None:
+        if self._limited and self._room_check is None:
             self._room_check = asyncio.get_running_loop().call_later(ROOM_CHECK, self._check_room)
 
     def _check_room(self) -> None:
         self._room_check = None
-        limited = self._limited
-        if limited is None or not self.free_slots:
+        if not self._limited:
             return
-        if self._limited_by_room or limited - self._blocked():
-            self._limited = None
-            self.on_room()
+        blocked = self._blocked()
+        for tell, limited in tuple(self._limited.items()):
+            if limited.room() and (limited.by_room or limited.blocked - blocked):
+                del self._limited[tell]
+                tell()
 
     def _wake(self) -> None:
         self._timer = None
@@ -420,7 +465,7 @@ class Dispatcher:
     def _give_slot_back(self, held: Held) -> None:
         self._under_way.pop(held, None)
         self._lanes.ended(held)
-        if self._limited is not None:
+        if self._limited:
             self._look_for_room()
         if self._none_left is not None and not self._under_way:
             self._none_left.set_result(None)
@@ -564,6 +609,7 @@ class Dispatcher:
             held.stage = Stage.GONE
         self._claims.clear()
         self._lanes.clear()
+        self._doubtful = 0
         self._arm(self._clock.now())
 
     def take_unstarted(self, *, after: Millis | None = None) -> list[str]:

@@ -11,10 +11,12 @@ import structlog
 from tocsin.domain.errors import StoreError, StoreUnavailable
 from tocsin.domain.execution import State
 from tocsin.domain.instant import Millis
+from tocsin.engine.adopt import Adoption
 from tocsin.engine.caller import Caller
+from tocsin.engine.claiming import Claiming
 from tocsin.engine.clock import Clock
 from tocsin.engine.dispatch import Dispatcher
-from tocsin.engine.fire import FireLoop
+from tocsin.engine.fire import AheadLoop, ExactLoop
 from tocsin.engine.heartbeat import Heartbeat
 from tocsin.engine.lease import Lease
 from tocsin.engine.loop import Troubles, every
@@ -97,7 +99,7 @@ class Engine:
             max_per_lane=options.max_per_lane,
             max_per_job=options.max_per_job,
         )
-        self.fire = FireLoop(
+        claiming = Claiming(
             store=store,
             dispatcher=self.dispatcher,
             lease=self.lease,
@@ -105,8 +107,14 @@ class Engine:
             bus=bus,
             meter=meter,
             horizon=options.horizon,
+        )
+        self.fire = AheadLoop(claiming=claiming, poll=options.poll)
+        self.fire_exact = ExactLoop(claiming=claiming, poll=options.poll)
+        self.adoption = Adoption(
+            store=store,
+            claiming=claiming,
+            interval=options.adopt_interval,
             poll=options.poll,
-            adopt_interval=options.adopt_interval,
         )
         self.timekeeper = Timekeeper(store=store, clock=clock, on_moved=self.dispatcher.clock_moved)
         self.heartbeat = Heartbeat(
@@ -132,7 +140,10 @@ class Engine:
             store=store, keep=options.audit_retention, new_id=new_entry_id
         )
         self.recorder.forget = self.dispatcher.forget
-        self.recorder.on_revoked = self.fire.on_revoked = self._revoked
+        self.fire.hurried = self.recorder.hurried = self.fire_exact.expecting
+        claiming.on_unknown = self.dispatcher.on_stray = self.adoption.soon
+        for revocable in (self.recorder, self.fire, self.fire_exact, self.adoption):
+            revocable.on_revoked = self._revoked
         self._deaf = bus.listen(self._hear)
 
     async def start(self) -> None:
@@ -142,6 +153,8 @@ class Engine:
             await self.heartbeat.step(self._clock.now())
         self._tasks = [
             asyncio.create_task(self.fire.run(), name="fire"),
+            asyncio.create_task(self.fire_exact.run(), name="fire_exact"),
+            asyncio.create_task(self.adoption.run(), name="adopt"),
             asyncio.create_task(self.recorder.run(), name="recorder"),
             self._every("heartbeat", options.heartbeat_interval / 1_000, self.heartbeat.step),
             self._every("rescue", lambda: self.rescue.pause, self.rescue.step),
@@ -179,11 +192,13 @@ class Engine:
         grace = self._options.shutdown_grace / 1_000
         self._stop_by = self._clock.monotonic() + grace + STORE_PATIENCE
         by_name = {task.get_name(): task for task in self._tasks}
-        if "fire" in by_name:
+        if by_name:
             # A claim that is cut off in the middle would be committed and then held by nobody.
             self.fire.stop()
-            await asyncio.wait([by_name["fire"]], timeout=self._options.lease_ttl / 1_000)
-        for name in ("fire", "rescue", "retention", "audit"):
+            self.fire_exact.stop()
+            claims = [by_name["fire"], by_name["fire_exact"]]
+            await asyncio.wait(claims, timeout=self._options.lease_ttl / 1_000)
+        for name in ("fire", "fire_exact", "adopt", "rescue", "retention", "audit"):
             await _cancel(by_name.get(name))
         await self._hand_over()
         unstarted = self.dispatcher.take_unstarted()
@@ -274,7 +289,8 @@ class Engine:
             found.append(clock_problem)
         elif not self.lease.held:
             found.append("this node holds no lease: the store did not answer in time")
-        silent = self._clock.monotonic() - self.fire.last_step
+        last = min(self.fire.last_step, self.fire_exact.last_step)
+        silent = self._clock.monotonic() - last
         if silent > max(5.0, 10 * self._options.poll / 1_000):
             found.append("no claim has succeeded for more than 5 s; see the log")
         return found
@@ -314,13 +330,17 @@ class Engine:
         self.dispatcher.abandon()
         self.recorder.clear()
 
+    def _nudge(self, due_at: Millis) -> None:
+        self.fire.nudge(due_at)
+        self.fire_exact.nudge(due_at)
+
     def _hear(self, news: News) -> None:
         match news:
             case JobsChanged():
                 if news.change not in {"created", "completed"}:
                     self.dispatcher.revise(news.jobs)
                 if news.due_at is not None:
-                    self.fire.nudge(news.due_at)
+                    self._nudge(news.due_at)
             case ExecutionsChanged():
                 # Whoever ended it: what is held of it is void. (Own results are forgotten before
                 # they are told.)
@@ -328,17 +348,18 @@ class Engine:
                 for execution in news.executions:
                     state = execution.state
                     if state is _PENDING:
-                        self.fire.nudge(execution.available_at or execution.due)
+                        due_at = execution.available_at or execution.due
+                        (self.fire_exact if execution.exact else self.fire).nudge(due_at)
                         continue
                     if state is not _CLAIMED:
                         over.append(execution.id)
                     if execution.exact and state is not _SKIPPED:
                         # One that was queued behind it may go.
-                        self.fire.nudge(execution.due)
+                        self.fire_exact.nudge(execution.due)
                 if over:
                     self.dispatcher.abort(over)
             case WorkDue(at=at):
-                self.fire.nudge(at)
+                self._nudge(at)
             case _:
                 pass
 

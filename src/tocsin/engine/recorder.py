@@ -18,6 +18,9 @@ from tocsin.store.port import Store
 BATCH = 1_000
 """Results in one transaction at most."""
 
+SMALL_BATCH = 250
+"""The same while claims at their instant are expected, which wait for the one under way."""
+
 GATHER = 0.005
 GATHER_MORE = 0.02
 """Seconds that the first result of a batch waits for company: few where the last one had none, more
@@ -26,7 +29,7 @@ costs as much as dozens of results, holds more of them; that costs no call its i
 
 
 class Recorder:
-    """Stores results until the store has taken them, in batches, in order."""
+    """Stores results until the store has taken them, in batches, in order but for exact ones."""
 
     def __init__(self, *, store: Store, lease: Lease, clock: Clock, bus: Bus, meter: Meter) -> None:
         self._store = store
@@ -34,6 +37,9 @@ class Recorder:
         self._clock = clock
         self._bus = bus
         self._meter = meter
+        self._first: list[Execution] = []
+        """Results that go before the others: the next fire of such a job may wait for them, or be
+        skipped without them."""
         self._waiting: list[Execution] = []
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
@@ -43,6 +49,8 @@ class Recorder:
         """How many results the last batch had."""
         self._plain: set[str] = set()
         """Executions whose results the store refused once, and that are tried without details."""
+        self.hurried: Callable[[], bool] = lambda: False
+        """Whether somebody may want to write to the store soon and must not wait."""
         self.forget: Callable[[list[str]], None] = lambda _ids: None
         """Told the ids whose results need no more care."""
         self.on_revoked: Callable[[str], None] = lambda _incarnation: None
@@ -50,11 +58,15 @@ class Recorder:
     @property
     def waiting(self) -> int:
         """Results that are not stored yet."""
-        return len(self._waiting)
+        return len(self._first) + len(self._waiting)
+
+    @property
+    def _limit(self) -> int:
+        return SMALL_BATCH if self.hurried() else BATCH
 
     def put(self, execution: Execution) -> None:
         """Store this soon."""
-        waiting = self._waiting
+        waiting = self._first if execution.exact else self._waiting
         waiting.append(execution)
         if len(waiting) == 1:
             self._idle.clear()
@@ -62,6 +74,7 @@ class Recorder:
 
     def clear(self) -> None:
         """Drop what is not stored: its incarnation was revoked."""
+        self._first.clear()
         self._waiting.clear()
         self._plain.clear()
         self._some.clear()
@@ -77,7 +90,9 @@ class Recorder:
         Raises a ``StoreError`` where it was not (or perhaps not) stored: it stays at the head,
         and to store it twice does no harm.
         """
-        batch = self._waiting[:BATCH]
+        limit = self._limit
+        first = self._first[:limit]
+        batch = first + self._waiting[: limit - len(first)]
         if not batch:
             return 0
         started = self._clock.monotonic()
@@ -96,7 +111,8 @@ class Recorder:
             refused = await self._store.still_owned(incarnation, recorded.rejected)
         if incarnation != self._lease.incarnation:
             return 0  # Revoked meanwhile; `clear` has emptied the list.
-        del self._waiting[: len(batch)]
+        del self._first[: len(first)]
+        del self._waiting[: len(batch) - len(first)]
         self.forget([execution.id for execution in batch if execution.id not in refused])
         if self._plain:
             self._plain.difference_update(execution.id for execution in recorded.stored)
@@ -128,7 +144,7 @@ class Recorder:
         """Store results as they come, for ever."""
         while True:
             await self._some.wait()
-            if len(self._waiting) < BATCH:
+            if self.waiting < self._limit:
                 await asyncio.sleep(GATHER if self._last <= 1 else GATHER_MORE)
             try:
                 await self.step()
@@ -137,6 +153,6 @@ class Recorder:
                 continue
             else:
                 self._troubles.passed()
-            if not self._waiting:
+            if not self.waiting:
                 self._some.clear()
                 self._idle.set()

@@ -256,11 +256,11 @@ class Claimed:
     """Whether a limit cut the claim short, so that the next one should come at once. A limit of 0
     asks for nothing of its kind, and so cuts nothing short."""
     wake_at: Millis | None
-    """The earliest instant after ``now`` at which something not yet claimed becomes due
-    (for what may be claimed ahead: its due instant, not the instant of its claim);
-    ``None`` where there is nothing. Saturated lanes and what waits in a queue are left out; in
-    search of the first one that is not, a store may give up after some thousand timers in saturated
-    lanes, and name the instant that it came to."""
+    """The earliest instant after ``now`` at which something not yet claimed becomes due, of a kind
+    that was asked for (for what may be claimed ahead: its due instant, not the instant of its
+    claim); ``None`` where there is nothing. Saturated lanes and what waits in a queue are left
+    out; in search of the first one that is not, a store may give up after some thousand timers in
+    saturated lanes, and name the instant that it came to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -525,6 +525,9 @@ class Store(AccessStore, Protocol):
 
     async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
         """Take due fires and due retries for a node, in one transaction.
+
+        A claim that asks for nothing ahead goes before whatever else waits to be written: each
+        moment that it waits, calls are late.
 
         Raises ``Revoked`` where the node has no row. Then, oldest due first but for
         ``fresh_part``, of jobs that are not busy:

@@ -32,9 +32,9 @@ from tocsin.store.postgres.statements import database_time, raw
 
 T = TypeVar("T")
 
-THREADS = {"write": 2, "engine": 2, "read": 3, "lease": 1}
-"""How many work for whom: for users that write, for the engine that writes, for all that read, and
-for the lease."""
+THREADS = {"write": 2, "engine": 2, "at_once": 1, "read": 3, "lease": 1}
+"""How many work for whom: for users that write, for the engine that writes, for its claims at their
+instant, for all that read, and for the lease."""
 
 CLOSE_WITHIN = 5.0
 """Seconds until a close cuts off what is under way: a server that stands still never answers."""
@@ -203,6 +203,10 @@ class PostgresDatabase:
     async def write_first(self, work: Callable[[Connection], T]) -> T:
         """Run work of the engine that may write."""
         return await self._run("engine", lambda: self._repeated(work))
+
+    async def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        """Run short work for which calls wait, on a connection of its own."""
+        return await self._run("at_once", lambda: self._repeated(work))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""

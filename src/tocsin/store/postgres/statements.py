@@ -46,7 +46,7 @@ from tocsin.store.postgres.queries import (
 )
 from tocsin.store.rows import JOB_COLUMNS, Row, claimed_row, execution_row, is_first_claim
 from tocsin.store.sql.ids import is_id, repeated
-from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
+from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored, of_kinds
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
@@ -148,14 +148,16 @@ class PostgresStatements:
         # With these jobs locked nothing of theirs can begin, and what has begun is seen.
         return driver.execute(DUE_QUEUED, (array(row[0] for row in found), now)).fetchall()
 
-    def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
+    def next_due(
+        self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
+    ) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later."""
         found: list[Millis | None] = []
         if not busy:
-            found += _row(raw(conn).execute(NEXT_DUE, {"after": after}))
+            found += of_kinds(_row(raw(conn).execute(NEXT_DUE, {"after": after})), kinds)
         else:
             parameters = {"after": after, "busy": array(sorted(busy))}
-            for statement in NEXT_DUE_PAST_BUSY:
+            for statement in of_kinds(NEXT_DUE_PAST_BUSY, kinds):
                 found += _row(raw(conn).execute(statement, parameters))
         return min((at for at in found if at is not None), default=None)
 

@@ -75,6 +75,7 @@ class _Claiming:
         self._request = request
         self._plan = plan
         self._left = {False: request.ahead_limit, True: request.exact_limit}
+        self._kinds = [exact for exact, limit in self._left.items() if limit > 0]
         self._jobs: dict[str, Job] = {}
         self._lost_jobs: set[str] = set()
         self._live: dict[str, Live] = {}
@@ -102,7 +103,7 @@ class _Claiming:
             note_ended(self._conn, self._statements, ended, node=self._request.incarnation)
         if self._completed:
             self._count_completed()
-        now = self._request.now
+        request, now = self._request, self._request.now
         postpone(self._conn, self._broken_timers, self._broken_executions, now + PUT_OFF)
         claims = self._claims
         if self._replaced_jobs:
@@ -114,7 +115,9 @@ class _Claiming:
             closed=ended,
             completed=self._completed,
             more=self._more,
-            wake_at=self._statements.next_due(self._conn, after=now, busy=self._request.busy_lanes),
+            wake_at=self._statements.next_due(
+                self._conn, after=now, busy=request.busy_lanes, kinds=self._kinds
+            ),
         )
 
     # --- reading

@@ -21,7 +21,7 @@ ends one after its ``deadlock_timeout``, and that one is run again from its star
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
@@ -30,6 +30,8 @@ from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import Live, Timer
 from tocsin.store.rows import Row, dump_json, last_error_kind
+
+T = TypeVar("T")
 
 DueTimer: TypeAlias = tuple[str, Millis, Millis, int, int]
 """``job_id, fire_at, due_at, lane``, then the version of the job."""
@@ -135,6 +137,11 @@ class Result(NamedTuple):
 _SUCCEEDED = State.SUCCEEDED
 
 
+def of_kinds(alternating: Sequence[T], kinds: Sequence[bool]) -> list[T]:
+    """Those of not exact ones and exact ones in turns that are of these kinds."""
+    return [one for place, one in enumerate(alternating) if bool(place % 2) in kinds]
+
+
 class Statements(Protocol):
     """Batches in, batches out; whatever is decided is decided by the callers.
 
@@ -191,9 +198,12 @@ class Statements(Protocol):
         Rows as in ``due_executions``.
         """
 
-    def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
+    def next_due(
+        self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
+    ) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later.
 
+        Of those that are exact and of those that are not, as ``kinds`` has both or one of them.
         May name an earlier instant where there is a long run of busy lanes: a vain look costs
         less than to read on.
         """

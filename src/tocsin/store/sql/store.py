@@ -122,6 +122,9 @@ class Database(Protocol):
     async def write_first(self, work: Callable[[Connection], T]) -> T:
         """The same for the engine, whose work must not wait behind what users write."""
 
+    async def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        """The same for short work for which calls wait: it goes before all that waits."""
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads, and sees one state of the database."""
 
@@ -405,9 +408,9 @@ class SqlStore(SqlAccess):
 
     async def claim(self, request: ClaimRequest, plan: Planner) -> Claimed:
         """Take due fires and due retries for a node."""
-        return await self._db.write_first(
-            lambda conn: claim(conn, self._statements, self._cache, request, plan)
-        )
+        db = self._db
+        write = db.write_first if request.ahead_limit else db.write_at_once
+        return await write(lambda conn: claim(conn, self._statements, self._cache, request, plan))
 
     async def owned_versions(self, incarnation: str) -> dict[str, int]:
         """The ids of whatever is claimed by a node, each with its job's present version."""

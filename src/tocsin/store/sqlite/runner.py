@@ -6,16 +6,21 @@ that nothing depends on how threads are scheduled. See docs/adr/0003-sqlite-in-t
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from tocsin.domain.errors import StoreUnavailable
 
 T = TypeVar("T")
 
 READERS = 3
+
+NOT_OPEN = "the store is not open"
+
+_Turn: TypeAlias = Callable[[], None]
 
 
 class Runner(Protocol):
@@ -24,8 +29,8 @@ class Runner(Protocol):
     def open(self) -> None:
         """Get ready."""
 
-    async def write(self, work: Callable[[], T]) -> T:
-        """Run work that writes, after all such work before it."""
+    async def write(self, work: Callable[[], T], *, first: bool = False) -> T:
+        """Run work that writes, after all such work before it; ``first``: before what waits."""
 
     async def read(self, work: Callable[[], T]) -> T:
         """Run work that only reads, beside all other work."""
@@ -40,8 +45,9 @@ class Inline:
     def open(self) -> None:
         """Get ready."""
 
-    async def write(self, work: Callable[[], T]) -> T:
+    async def write(self, work: Callable[[], T], *, first: bool = False) -> T:
         """Run work that writes."""
+        del first  # nothing ever waits
         return work()
 
     async def read(self, work: Callable[[], T]) -> T:
@@ -63,6 +69,8 @@ class Threads:
     def __init__(self, readers: int = READERS) -> None:
         self._readers = readers
         self._writing: ThreadPoolExecutor | None = None
+        self._first: deque[_Turn] = deque()
+        self._waiting: deque[_Turn] = deque()
         self._reading: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
@@ -71,9 +79,29 @@ class Threads:
             self._writing = ThreadPoolExecutor(1, "tocsin-store-write")
             self._reading = ThreadPoolExecutor(self._readers, "tocsin-store-read")
 
-    async def write(self, work: Callable[[], T]) -> T:
+    async def write(self, work: Callable[[], T], *, first: bool = False) -> T:
         """Run work that writes."""
-        return await self._run(self._writing, work)
+        if self._writing is None:
+            raise StoreUnavailable(NOT_OPEN)
+        done: Future[T] = Future()
+
+        def turn() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    result = work()
+                except BaseException as error:  # noqa: BLE001  # its caller gets to see it
+                    done.set_exception(error)
+                else:
+                    done.set_result(result)
+
+        (self._first if first else self._waiting).append(turn)
+        self._writing.submit(self._take_turn)
+        return await asyncio.wrap_future(done)
+
+    def _take_turn(self) -> None:
+        """Do what should be done next, which may have come later than what this was asked for."""
+        turn = self._first.popleft() if self._first else self._waiting.popleft()
+        turn()
 
     async def read(self, work: Callable[[], T]) -> T:
         """Run work that only reads."""
@@ -99,5 +127,5 @@ class Threads:
 
     async def _run(self, threads: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
         if threads is None:
-            raise StoreUnavailable("the store is not open")
+            raise StoreUnavailable(NOT_OPEN)
         return await asyncio.get_running_loop().run_in_executor(threads, partial(work))

@@ -23,7 +23,7 @@ from tocsin.store.rows import (
     is_first_claim,
 )
 from tocsin.store.sql.ids import repeated
-from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored
+from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored, of_kinds
 from tocsin.store.sqlite.batches import LARGE, Batch
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
@@ -148,14 +148,16 @@ class SqliteStatements:
         statement = due_queued_sql(**flags)
         return raw(conn).execute(statement, (now, *passed_over, limit)).fetchall()
 
-    def next_due(self, conn: Connection, *, after: Millis, busy: frozenset[int]) -> Millis | None:
+    def next_due(
+        self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
+    ) -> Millis | None:
         """The earliest due instant of a timer or of a waiting execution that is later."""
         found: list[Millis | None] = []
         if not busy:
-            found += raw(conn).execute(NEXT_DUE, (after,)).fetchone()
+            found += of_kinds(raw(conn).execute(NEXT_DUE, (after,)).fetchone(), kinds)
         else:
             lanes = _json(sorted(busy))
-            for statement in NEXT_DUE_PAST_BUSY:
+            for statement in of_kinds(NEXT_DUE_PAST_BUSY, kinds):
                 found += raw(conn).execute(statement, (after, lanes)).fetchone()
         return min((at for at in found if at is not None), default=None)
 

@@ -69,10 +69,14 @@ class _File:
         """Run work of the engine: there is one writer, and its turns are short."""
         return await self.write(work)
 
+    async def write_at_once(self, work: Callable[[Connection], T]) -> T:
+        """Run work for which calls wait, after nothing but what has begun."""
+        return await self._runner.write(lambda: self._connections.write(work), first=True)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that only reads."""
         return await self._runner.read(lambda: self._connections.read(work))
 
     async def renew(self, work: Callable[[Connection], T]) -> T:
-        """Run work that keeps a lease: there is one writer, and its turns are short."""
-        return await self.write(work)
+        """Run work that keeps a lease, after nothing but what has begun."""
+        return await self.write_at_once(work)
