@@ -37,6 +37,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "batch": (create.batches, "batches of 1,000 jobs"),
     "client": (client.run, "Tocsin's HTTP client and others, POSTs over connections that are kept"),
     "stream": (create.streams, "jobs as lines of a stream"),
+    "client-tls": (client.over_tls, "the same over TLS, and with a connection for each call"),
     "batch-stages": (batch_stages.run, "what each stage of a batch costs, alone"),
     "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
     "pg-burst": (burst.on_postgres, "the burst on PostgreSQL, with 1, 2 and 4 processes"),

@@ -1,4 +1,6 @@
-"""One HTTP client in a process of its own: ``python -m bench.clients NAME URL COUNT``.
+"""One HTTP client in a process of its own: ``python -m bench.clients NAME URL COUNT [CA]``.
+
+CA is a file with the authority that ``https://`` is trusted by.
 
 Prints the microseconds of CPU that a call takes, those of all threads, and calls per second. Each
 client is used as its documentation says for many calls to one place: a session that is kept, a
@@ -9,10 +11,12 @@ import asyncio
 import contextlib
 import json
 import resource
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from bench import load
 from bench.baselines import CALL_BODY, call_headers, execution_id
@@ -29,10 +33,13 @@ HEADERS["Content-Type"] = "application/json"
 
 
 @contextlib.asynccontextmanager
-async def _own(url: str) -> AsyncIterator[Call]:
-    from tocsin.delivery.http import AllowAll, HttpClient, HttpRequest
+async def _own(url: str, ca: str | None) -> AsyncIterator[Call]:
+    from tocsin.delivery.http import AllowAll, HttpClient, HttpRequest, system_context
 
-    client = HttpClient(guard=AllowAll(), max_connections_per_origin=CONCURRENCY)
+    tls = system_context()
+    if ca:
+        tls.load_verify_locations(ca)
+    client = HttpClient(guard=AllowAll(), tls_context=tls, max_connections_per_origin=CONCURRENCY)
     request = HttpRequest(
         method="POST", url=url, headers=list(HEADERS.items()), body=CALL_BODY, timeout=30.0
     )
@@ -48,12 +55,14 @@ async def _own(url: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def _pyreqwest(url: str) -> AsyncIterator[Call]:
+async def _pyreqwest(url: str, ca: str | None) -> AsyncIterator[Call]:
     from datetime import timedelta
 
     from pyreqwest.client import ClientBuilder
 
     builder = ClientBuilder().http1_only().no_proxy().timeout(timedelta(seconds=30))
+    if ca:
+        builder = builder.add_root_certificate_pem(Path(ca).read_bytes())
     async with builder.max_connections(CONCURRENCY).build() as client:
 
         async def call() -> int:
@@ -66,10 +75,12 @@ async def _pyreqwest(url: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def _rnet(url: str) -> AsyncIterator[Call]:
+async def _rnet(url: str, ca: str | None) -> AsyncIterator[Call]:
     import rnet
 
-    client = rnet.Client(timeout=30, no_proxy=True, http1_only=True)
+    client = rnet.Client(
+        timeout=30, no_proxy=True, http1_only=True, verify=Path(ca) if ca else True
+    )
 
     async def call() -> int:
         response = await client.post(url, headers=HEADERS, body=CALL_BODY)
@@ -80,11 +91,13 @@ async def _rnet(url: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def _aiohttp(url: str) -> AsyncIterator[Call]:
+async def _aiohttp(url: str, ca: str | None) -> AsyncIterator[Call]:
     import aiohttp
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONCURRENCY),
+        connector=aiohttp.TCPConnector(
+            limit=CONCURRENCY, ssl=ssl.create_default_context(cafile=ca) if ca else True
+        ),
         timeout=aiohttp.ClientTimeout(total=30),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
@@ -98,11 +111,16 @@ async def _aiohttp(url: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
-async def _httpx(url: str) -> AsyncIterator[Call]:
+async def _httpx(url: str, ca: str | None) -> AsyncIterator[Call]:
     import httpx
 
     limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-    async with httpx.AsyncClient(limits=limits, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        limits=limits,
+        timeout=30,
+        trust_env=False,
+        verify=ssl.create_default_context(cafile=ca) if ca else True,
+    ) as client:
 
         async def call() -> int:
             response = await client.post(url, headers=HEADERS, content=CALL_BODY)
@@ -111,7 +129,7 @@ async def _httpx(url: str) -> AsyncIterator[Call]:
         yield call
 
 
-CLIENTS: dict[str, Callable[[str], contextlib.AbstractAsyncContextManager[Call]]] = {
+CLIENTS: dict[str, Callable[[str, str | None], contextlib.AbstractAsyncContextManager[Call]]] = {
     "tocsin": _own,
     "pyreqwest": _pyreqwest,
     "rnet": _rnet,
@@ -128,8 +146,8 @@ def installed(name: str) -> str | None:
         return None
 
 
-async def _measure(name: str, url: str, count: int) -> tuple[float, float]:
-    async with CLIENTS[name](url) as call:
+async def _measure(name: str, url: str, count: int, ca: str | None) -> tuple[float, float]:
+    async with CLIENTS[name](url, ca) as call:
         await _calls(call, WARM_UP)
         began, used = time.perf_counter(), _cpu()
         await _calls(call, count)
@@ -156,5 +174,7 @@ def _cpu() -> float:
 
 
 if __name__ == "__main__":
-    cpu, rate = load.run(lambda: _measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    what, where, calls, *authority = sys.argv[1:]
+    trusted = authority[0] if authority else None
+    cpu, rate = load.run(lambda: _measure(what, where, int(calls), trusted))
     print(json.dumps({"cpu_us": cpu, "rate": rate}))

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
@@ -85,7 +86,37 @@ def read_line(line: str) -> Arrival:
     )
 
 
-def configuration(home: Path, port: int, log_path: Path) -> str:
+CLOSING = "/closing"
+"""A path after whose answer the connection is closed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """A second port, where the same is answered over TLS."""
+
+    port: int
+    certificate: Path
+    """The private key and the chain, PEM."""
+    log_path: Path
+    """A line for each request: its number within its connection, and whether the session of that
+    was resumed (``r``)."""
+
+    def server(self) -> str:
+        """Its part of the configuration."""
+        return f"""
+    log_format handshakes '$connection_requests $ssl_session_reused';
+    server {{
+        listen 127.0.0.1:{self.port} ssl backlog=4096;
+        ssl_certificate {self.certificate};
+        ssl_certificate_key {self.certificate};
+        ssl_session_cache shared:sessions:4m;
+        access_log {self.log_path} handshakes buffer=256k flush={FLUSH_MS}ms;
+        location / {{ return 200 "ok"; }}
+        location {CLOSING} {{ keepalive_timeout 0; return 200 "ok"; }}
+    }}"""
+
+
+def configuration(home: Path, port: int, log_path: Path, tls: Tls | None = None) -> str:
     """Its configuration file."""
     line = "\\t".join(_COLUMNS)
     return f"""
@@ -116,7 +147,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 200 "ok"; }}
-    }}
+    }}{tls.server() if tls else ""}
 }}
 """
 
@@ -127,7 +158,10 @@ class Nginx:
     Unlike that one it knows one answer: ``/slow`` and the like are answered at once.
     """
 
-    def __init__(self, home: Path, *, name: str = "receiver") -> None:
+    def __init__(
+        self, home: Path, *, name: str = "receiver", certificate: Path | None = None
+    ) -> None:
+        self.tls: Tls | None = None
         self.log_path = home / f"{name}.nginx.arrivals"
         self._home = home
         self._marks = 0
@@ -135,6 +169,9 @@ class Nginx:
         self._lines = 0
         for left in reversed(range(_PORTS_TO_TRY)):
             self.port = _free_port()
+            if certificate is not None:
+                log_path = home / f"{name}.nginx.handshakes"
+                self.tls = Tls(port=_free_port(), certificate=certificate, log_path=log_path)
             try:
                 self.process = self._start()
             except OSError:  # somebody else was quicker
@@ -149,7 +186,7 @@ class Nginx:
         if found is None:
             raise RuntimeError("nginx is not installed: make bench-tools")
         conf = self._home / "nginx.conf"
-        conf.write_text(configuration(self._home, self.port, self.log_path))
+        conf.write_text(configuration(self._home, self.port, self.log_path, self.tls))
         errors = self._home / "nginx.error.log"
         process = subprocess.Popen(
             [*die_together(), found, "-p", str(self._home), "-c", str(conf), "-e", str(errors)],
@@ -177,6 +214,18 @@ class Nginx:
     def url(self, path: str = "/ok") -> str:
         """The URL of a path."""
         return f"http://127.0.0.1:{self.port}{path}"
+
+    def tls_url(self, path: str = "/ok") -> str:
+        """The URL of a path over TLS."""
+        assert self.tls is not None, "it was not asked for"
+        return f"https://127.0.0.1:{self.tls.port}{path}"
+
+    def handshakes(self) -> tuple[int, int]:
+        """How many TLS connections have brought a request, and how many of them were resumed."""
+        assert self.tls is not None, "it was not asked for"
+        time.sleep(4 * FLUSH_MS / 1_000)
+        first = [line for line in self.tls.log_path.read_text().splitlines() if line[:2] == "1 "]
+        return len(first), sum(line.endswith("r") for line in first)
 
     def logged(self) -> int:
         """How many arrivals the log shows; ``FLUSH_MS`` behind, and at no cost to nginx."""
