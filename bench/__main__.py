@@ -40,6 +40,7 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "client-tls": (client.over_tls, "the same over TLS, and with a connection for each call"),
     "batch-stages": (batch_stages.run, "what each stage of a batch costs, alone"),
     "idle": (idle.run, "100,000 and 1,000,000 future jobs"),
+    "pg-idle": (idle.on_postgres, "the same on PostgreSQL, written by SQL"),
     "pg-burst": (burst.on_postgres, "the burst on PostgreSQL, with 1, 2 and 4 processes"),
     "pg-lateness": (lateness.on_postgres, "1,000 jobs every second on two nodes on PostgreSQL"),
     "pg-claims": (claims.run, "8 claimers compete for 20,000 due timers"),

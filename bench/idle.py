@@ -1,5 +1,6 @@
 """What a node costs while it has nothing to do but wait for many future jobs."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -8,7 +9,10 @@ from tests.support.process import Tocsin
 from bench import load
 from bench.context import Bench
 from bench.create import batch_requests
+from bench.nodes import Cluster
+from bench.peers.program import memory_mb
 from bench.report import Figure, Figures
+from bench.scaling import fill
 
 BATCH = 5_000
 
@@ -41,6 +45,51 @@ def run(bench: Bench) -> list[Figure]:
             results += figures.all()
             have = size
         return results
+
+
+def on_postgres(bench: Bench) -> list[Figure]:
+    """Measure an empty node and one among more and more jobs, that SQL has written."""
+    sizes = (10_000, 100_000) if bench.quick else (100_000, 1_000_000)
+    seconds = 5 if bench.quick else 15
+    results: list[Figure] = []
+    base: dict[str, float] = {}
+    for size in (0, *sizes):
+        # A server of its own each time: its memory holds what it has read and nothing else.
+        own = dataclasses.replace(bench)
+        bench.say(f"idle on PostgreSQL: {size:,} jobs")
+        try:
+            with own.cluster(postgres=True) as cluster:
+                if size:
+                    fill(bench, cluster, size)
+                    cluster.first.start()
+                found = _on_postgres(bench, cluster, seconds)
+        finally:
+            own.server.remove()
+        base = base or found
+        figures = Figures(f"idle with {size:,} jobs, PostgreSQL")
+        for measure, value in found.items():
+            unit = "%" if measure.startswith("CPU") else "MB"
+            figures.add(measure, unit, value, baseline_name="empty node", baseline=base[measure])
+        results += figures.all() if size else []
+    return results
+
+
+def _on_postgres(bench: Bench, cluster: Cluster, seconds: int) -> dict[str, float]:
+    assert cluster.server is not None
+    _settle(bench, cluster.first)
+    nodes, server, began = (
+        cluster.cpu_seconds(),
+        cluster.database_cpu_seconds(),
+        time.monotonic(),
+    )
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    return {
+        "CPU, node": 100 * (cluster.cpu_seconds() - nodes) / took,
+        "CPU, PostgreSQL": 100 * (cluster.database_cpu_seconds() - server) / took,
+        "resident memory, node": cluster.first.memory_bytes() / 1e6,
+        "memory, PostgreSQL": memory_mb(cluster.server.pid),
+    }
 
 
 def _measure(
@@ -83,6 +132,11 @@ def _create(tocsin: Tocsin, count: int, prefix: str) -> None:
 
 def _idle_percent(bench: Bench, tocsin: Tocsin, seconds: int) -> float:
     """CPU of one core, in percent, once it has settled."""
+    _settle(bench, tocsin)
+    return 100 * _cpu_over(tocsin, float(seconds))
+
+
+def _settle(bench: Bench, tocsin: Tocsin) -> None:
     previous = 1.0
     for _ in range(30):
         used = _cpu_over(tocsin, 1.0)
@@ -91,7 +145,6 @@ def _idle_percent(bench: Bench, tocsin: Tocsin, seconds: int) -> float:
         previous = used
     else:
         bench.say("idle: it has not settled within 30 s; measuring all the same")
-    return 100 * _cpu_over(tocsin, float(seconds))
 
 
 def _cpu_over(tocsin: Tocsin, seconds: float) -> float:

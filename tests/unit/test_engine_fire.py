@@ -70,7 +70,7 @@ class FireBench(Bench):
             horizon=horizon,
         )
         self.exact = ExactLoop(claiming=claiming, poll=poll)
-        self.ahead = AheadLoop(claiming=claiming, poll=poll)
+        self.ahead = AheadLoop(claiming=claiming, poll=poll, exact=self.exact)
         self.adoption = Adoption(store=self.store, claiming=claiming, interval=10_000, poll=poll)
         claiming.on_unknown = self.dispatcher.on_stray = self.adoption.soon
 
@@ -250,7 +250,6 @@ def test_more_than_one_batch_is_claimed_without_a_pause() -> None:
 def test_a_claim_ahead_is_small_while_others_are_expected_at_their_instant() -> None:
     async def story() -> None:
         bench = FireBench(max_held=100_000)
-        bench.ahead.hurried = bench.exact.expecting
         later = jobs_at(NOW + 4_000, 1, "http://two.example", **SKIP)
         await bench.join(*jobs_at(NOW + 4_900, 3 * BATCH), *later)
         asked = bench.store.requests
@@ -263,6 +262,26 @@ def test_a_claim_ahead_is_small_while_others_are_expected_at_their_instant() -> 
         bench.clock.pass_by(1_001)
         await bench.step()
         assert asked[-1].ahead_limit == BATCH, "it is over"
+
+    play(story)
+
+
+def test_an_idle_node_looks_once_per_poll_for_both_kinds() -> None:
+    async def story() -> None:
+        bench = FireBench(follows=True)
+        await bench.join(*jobs_at(NOW + 60_000, 1), *jobs_at(NOW + 4_100, 1, **SKIP))
+        bench.run()
+        await asyncio.sleep(0.1)
+        before = len(bench.store.requests)
+        await asyncio.sleep(2.9)
+        asked = bench.store.requests[before:]
+        assert len(asked) <= 7
+        assert all(one.ahead_limit and one.exact_limit for one in asked[:-1])
+        bench.lease.renewed(bench.clock.monotonic())
+        await asyncio.sleep(1.2)
+        (call,) = bench.caller.calls
+        assert call.execution.exact
+        await bench.stop()
 
     play(story)
 

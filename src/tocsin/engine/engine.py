@@ -108,8 +108,8 @@ class Engine:
             meter=meter,
             horizon=options.horizon,
         )
-        self.fire = AheadLoop(claiming=claiming, poll=options.poll)
         self.fire_exact = ExactLoop(claiming=claiming, poll=options.poll)
+        self.fire = AheadLoop(claiming=claiming, poll=options.poll, exact=self.fire_exact)
         self.adoption = Adoption(
             store=store,
             claiming=claiming,
@@ -140,7 +140,7 @@ class Engine:
             store=store, keep=options.audit_retention, new_id=new_entry_id
         )
         self.recorder.forget = self.dispatcher.forget
-        self.fire.hurried = self.recorder.hurried = self.fire_exact.expecting
+        self.recorder.hurried = self.fire_exact.expecting
         claiming.on_unknown = self.dispatcher.on_stray = self.adoption.soon
         for revocable in (self.recorder, self.fire, self.fire_exact, self.adoption):
             revocable.on_revoked = self._revoked

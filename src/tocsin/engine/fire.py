@@ -5,10 +5,11 @@ Two loops, so that what must go at its instant does not wait for a claim of a th
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from tocsin.domain.errors import Revoked
 from tocsin.domain.instant import Millis
-from tocsin.engine.claiming import Claiming
+from tocsin.engine.claiming import Came, Claiming
 from tocsin.engine.loop import Troubles
 from tocsin.store.port import Claimed
 
@@ -47,6 +48,7 @@ class FireLoop:
         """When a claim last succeeded, on the monotonic clock."""
         self._looks_at = float("inf")
         """When the next claim begins; while one is under way it may have missed anything."""
+        self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self.on_revoked: Callable[[str], None] = lambda _incarnation: None
 
@@ -81,10 +83,11 @@ class FireLoop:
         # Where nothing was done although there is more, the dispatcher says when.
         if claimed.more and (claimed.claims or claimed.closed):
             return now
+        return self._after(now, claimed.wake_at)
+
+    def _after(self, now: Millis, wake_at: Millis | None) -> Millis:
         look_again = now + self._poll
-        if claimed.wake_at is not None:
-            look_again = min(look_again, max(claimed.wake_at, now + 1))
-        return look_again
+        return look_again if wake_at is None else min(look_again, max(wake_at, now + 1))
 
     async def _claim(self, now: Millis) -> Claimed | None:
         """Make one claim; ``None`` where there is no room for any."""
@@ -105,44 +108,25 @@ class FireLoop:
                 continue
             self._troubles.passed()
             await asyncio.sleep(GATHER)
-            # Never longer than a poll: the wall clock may have been set back meanwhile.
-            delay = min(look_again - self._clock.now(), self._poll) / 1_000
-            if delay > 0 and not self._wake.is_set():
-                self._looks_at = self._clock.now() + delay * 1_000
-                waker = asyncio.get_running_loop().call_later(delay, self._wake.set)
-                await self._wake.wait()
-                waker.cancel()
-                self._looks_at = float("inf")
+            self._arm(look_again)
+            await self._wake.wait()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._looks_at = float("inf")
 
-
-class AheadLoop(FireLoop):
-    """Claims what may be claimed before it is due."""
-
-    name = "fire"
-
-    def __init__(self, *, claiming: Claiming, poll: Millis) -> None:
-        super().__init__(claiming=claiming, poll=poll)
-        self.hurried: Callable[[], bool] = lambda: False
-        """Whether somebody may want to write to the store soon and must not wait."""
-
-    @property
-    def _sees(self) -> Millis:
-        return self._claiming.horizon
-
-    async def _claim(self, now: Millis) -> Claimed | None:
-        dispatcher = self._dispatcher
-        room, saturated = dispatcher.ahead_limit, dispatcher.saturated_lanes()
-        claimed: Claimed | None = None
-        if room:
-            limit = SMALL_BATCH if self.hurried() else BATCH
-            came = await self._claiming.claim(now, ahead=min(limit, room), busy_lanes=saturated)
-            claimed = came.claimed
-        no_room = not dispatcher.ahead_limit
-        if saturated or dispatcher.busy_jobs() or no_room:
-            dispatcher.note_limited(
-                self._wake.set, room=lambda: dispatcher.ahead_limit, by_room=no_room
-            )
-        return claimed
+    def _arm(self, look_again: Millis) -> None:
+        """Wake at an instant; never later than a poll: the wall clock may have been set back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._clock.now()
+        delay = min(look_again - now, self._poll) / 1_000
+        if delay <= 0:
+            self._wake.set()
+        elif not self._wake.is_set():
+            self._looks_at = now + delay * 1_000
+            self._timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
 
 
 class ExactLoop(FireLoop):
@@ -151,7 +135,8 @@ class ExactLoop(FireLoop):
     name = "fire_exact"
 
     def __init__(self, *, claiming: Claiming, poll: Millis) -> None:
-        super().__init__(claiming=claiming, poll=poll)
+        # The other loop looks by the way at each of its polls; this one only where that does not.
+        super().__init__(claiming=claiming, poll=poll * 3 // 2)
         self._slots = BATCH
         """How many call slots are filled with one claim; few where a lane turns most away."""
         self._last = -NEVER
@@ -163,26 +148,86 @@ class ExactLoop(FireLoop):
         now = self._clock.now()
         return self._next - now <= EXPECTED or now - self._last <= EXPECTED
 
+    @property
+    def slots(self) -> int:
+        """How many call slots one claim may fill."""
+        return min(self._slots, self._dispatcher.free_slots)
+
+    def looked(self, now: Millis, came: Came) -> None:
+        """Know what a claim of this kind came to, whoever has made it."""
+        claimed, need_slots, turned_away = came
+        self._next = NEVER if claimed.wake_at is None else claimed.wake_at
+        if need_slots:
+            self._last = now
+        if turned_away:
+            # They crowd into a lane with few free slots: claiming many of them again and again,
+            # for each slot that gets free, would only be to give them back.
+            self._slots = max(1, 2 * (need_slots - turned_away))
+        elif need_slots:
+            self._slots = min(BATCH, 2 * self._slots)
+        if self._timer is not None:
+            # It was the other loop.
+            self._arm(now if need_slots and claimed.more else self._after(now, claimed.wake_at))
+
     async def _claim(self, now: Millis) -> Claimed | None:
         dispatcher = self._dispatcher
-        slots, full = min(self._slots, dispatcher.free_slots), dispatcher.full_lanes()
+        slots, full = self.slots, dispatcher.full_lanes()
         claimed: Claimed | None = None
         if slots:
-            claimed, need_slots, turned_away = await self._claiming.claim(
-                now, exact=slots, busy_lanes=full
-            )
-            self._next = NEVER if claimed.wake_at is None else claimed.wake_at
-            if need_slots:
-                self._last = now
-            if turned_away:
-                # They crowd into a lane with few free slots: claiming many of them again and
-                # again, for each slot that gets free, would only be to give them back.
-                self._slots = max(1, 2 * (need_slots - turned_away))
-            elif need_slots:
-                self._slots = min(BATCH, 2 * self._slots)
+            came = await self._claiming.claim(now, exact=slots, busy_lanes=full)
+            self.looked(now, came)
+            claimed = came.claimed
         no_slot = not dispatcher.free_slots
         if full or dispatcher.busy_jobs() or no_slot:
             dispatcher.note_limited(
                 self._wake.set, room=lambda: dispatcher.free_slots, by_room=no_slot
             )
+        return claimed
+
+
+class AheadLoop(FireLoop):
+    """Claims what may be claimed before it is due.
+
+    And by the way, where there is room for all and nothing is expected at its instant, what must be
+    claimed at it: so an idle node looks once, not twice.
+    """
+
+    name = "fire"
+
+    def __init__(self, *, claiming: Claiming, poll: Millis, exact: ExactLoop) -> None:
+        super().__init__(claiming=claiming, poll=poll)
+        self._exact = exact
+
+    @property
+    def _sees(self) -> Millis:
+        return self._claiming.horizon
+
+    async def _claim(self, now: Millis) -> Claimed | None:
+        dispatcher = self._dispatcher
+        saturated = dispatcher.saturated_lanes()
+        hurried = self._exact.expecting()
+        ahead = min(SMALL_BATCH if hurried else BATCH, dispatcher.ahead_limit)
+        slots = self._exact.slots
+        if hurried or dispatcher.full_lanes() or ahead + slots > dispatcher.room:
+            slots = 0
+        claimed: Claimed | None = None
+        if ahead:
+            came = await self._claiming.claim(now, ahead=ahead, exact=slots, busy_lanes=saturated)
+            claimed = came.claimed
+            if slots:
+                claimed = self._share(now, came)
+        no_room = not dispatcher.ahead_limit
+        if saturated or dispatcher.busy_jobs() or no_room:
+            dispatcher.note_limited(
+                self._wake.set, room=lambda: dispatcher.ahead_limit, by_room=no_room
+            )
+        return claimed
+
+    def _share(self, now: Millis, came: Came) -> Claimed:
+        """Leave to the other loop what will be its own."""
+        claimed = came.claimed
+        self._exact.looked(now, came)
+        if claimed.wake_at is not None and claimed.wake_at <= now + self._claiming.horizon:
+            # All that may be claimed ahead is claimed until then.
+            return replace(claimed, wake_at=None)
         return claimed
