@@ -107,7 +107,7 @@ bench: $(SYNCED)  ## Measure throughput, lateness and footprint
 
 # Looking into another process takes root, or the capability SYS_PTRACE.
 profile: $(SYNCED)  ## Tell where the CPU time of a fire goes, and draw it into data/profile
-	$(BIN)/python -m bench profile pg-profile --runs 1 --flamegraphs data/profile $(ARGS)
+	$(BIN)/python -m bench profile profile-steady pg-profile pg-profile-steady --runs 1 --flamegraphs data/profile $(ARGS)
 
 # RUNLEVEL=1: the packages are wanted, not services that run all the time.
 bench-tools: | $(UV)  ## Install what the benchmarks call and compare with: nginx, Redis, the peers

@@ -63,8 +63,10 @@ WORKLOADS: dict[str, tuple[Callable[[Bench], list[Figure]], str]] = {
     "ui": (ui.run, "the web UI in Chromium: its first view, and lists of 1,000 and 100,000"),
     "profile": (profiles.run, "CPU per fire by stage, on SQLite"),
     "pg-profile": (profiles.on_postgres, "CPU per fire by stage, on PostgreSQL"),
+    "profile-steady": (profiles.steady, "the same at 1,000 fires a second, on SQLite"),
+    "pg-profile-steady": (profiles.steady_on_postgres, "the same, on PostgreSQL"),
 }
-ASKED_FOR = frozenset({"profile", "pg-profile"})
+ASKED_FOR = frozenset({"profile", "pg-profile", "profile-steady", "pg-profile-steady"})
 """These do not run by default: they need the right to look into another process."""
 
 

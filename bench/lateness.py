@@ -58,19 +58,8 @@ def _one_run(
     spread: bool,
 ) -> None:
     base = (now_ms() // 1_000 + 2) * 1_000
-    offsets = [number * 1_000 // jobs if spread else 0 for number in range(jobs)]
-    created = cluster.create(
-        [
-            {
-                "name": f"second-{number}",
-                "schedule": {"every": "1s", "anchor": rfc3339(base + offset)}
-                if spread
-                else {"cron": "* * * * * *"},
-                "target": {"url": receiver.url("/ok"), "body": {"hello": "world"}},
-            }
-            for number, offset in enumerate(offsets)
-        ]
-    )
+    offsets = _offsets(jobs, spread=spread)
+    created = cluster.create(definitions(receiver, jobs, base, spread=spread))
     start = (now_ms() // 1_000 + 3) * 1_000
     end = start + seconds * 1_000
     # As many seconds, shifted by the claim horizon.
@@ -103,6 +92,27 @@ def _one_run(
     if cluster.server is not None:
         figures.add("CPU per fire, PostgreSQL", "µs", database_cpu / (jobs * seconds) * 1e6)
         figures.add("fires of the busiest node", "%", 100 * _busiest(cluster))
+
+
+def _offsets(jobs: int, *, spread: bool) -> list[int]:
+    """Milliseconds from the full second to the fires of each job."""
+    return [number * 1_000 // jobs if spread else 0 for number in range(jobs)]
+
+
+def definitions(
+    receiver: AnyReceiver, jobs: int, base: int, *, spread: bool
+) -> list[dict[str, object]]:
+    """Jobs that fire every second."""
+    return [
+        {
+            "name": f"second-{number}",
+            "schedule": {"every": "1s", "anchor": rfc3339(base + offset)}
+            if spread
+            else {"cron": "* * * * * *"},
+            "target": {"url": receiver.url("/ok"), "body": {"hello": "world"}},
+        }
+        for number, offset in enumerate(_offsets(jobs, spread=spread))
+    ]
 
 
 def _busiest(cluster: Cluster) -> float:

@@ -1,9 +1,10 @@
-"""Where the CPU time of a fire goes, stage by stage: bursts under py-spy.
+"""Where the CPU time of a fire goes, stage by stage: under py-spy, in bursts and at a steady rate.
 
 Times are the kernel's, per thread, of a burst that nobody watches. How a thread's time divides
-into stages is sampled in further bursts. What a thread waited for inside its work (the
-interpreter's lock, the disk, an answer of the database) is the time in which its stack was not at
-rest, by samples, less the time for which it ran.
+into stages is sampled in further bursts. At a steady rate it is the same with stretches of time.
+What a thread waited for inside its work (the interpreter's lock, the disk, an answer of the
+database) is the time in which its stack was not at rest, by samples, less the time for which it
+ran.
 """
 
 import contextlib
@@ -12,13 +13,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from bench import burst
+from tests.support.process import now_ms
+
+from bench import burst, lateness
 from bench.context import Bench
 from bench.nodes import TICKS
 from bench.report import Figure, Figures
@@ -63,50 +69,115 @@ class Samples:
         return STORE if name.startswith("tocsin-store") else OTHERS
 
 
+Watch = AbstractContextManager[None]
+
+
+class Cost(NamedTuple):
+    """Seconds of CPU that each of them took, of the nodes and of the database server."""
+
+    node: float
+    database: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What is watched, once and again."""
+
+    pid: int
+    fires: int
+    """How many it makes each time."""
+    run: Callable[[Watch | None], Cost]
+    """Make them, watched or not."""
+
+
 def run(bench: Bench, *, postgres: bool = False) -> list[Figure]:
     """Profile a burst."""
     jobs = 4_000 if bench.quick else 20_000
+
+    @contextlib.contextmanager
+    def bursts() -> Iterator[Work]:
+        with bench.receiver() as receiver, bench.cluster(postgres=postgres) as cluster:
+
+            def once(watch: Watch | None) -> Cost:
+                came = burst.measure(cluster, receiver, jobs, watch=watch)
+                return Cost(came.node_cpu, came.database_cpu)
+
+            yield Work(pid=cluster.first.pid, fires=jobs, run=once)
+
     where = "PostgreSQL" if postgres else "SQLite"
-    title = f"profile of {jobs:,} fires, {where}"
+    drawing = "postgres" if postgres else "sqlite"
+    return _profile(bench, bursts, f"profile of {jobs:,} fires, {where}", drawing)
+
+
+def steady(bench: Bench, *, postgres: bool = False) -> list[Figure]:
+    """Profile 1,000 jobs that fire every second, a millisecond apart."""
+    jobs, seconds = 1_000, 3 if bench.quick else 10
+
+    @contextlib.contextmanager
+    def stretches() -> Iterator[Work]:
+        with bench.receiver() as receiver, bench.cluster(postgres=postgres) as cluster:
+            base = (now_ms() // 1_000 + 2) * 1_000
+            cluster.create(lateness.definitions(receiver, jobs, base, spread=True))
+
+            def once(watch: Watch | None) -> Cost:
+                time.sleep(1)
+                node, database = cluster.cpu_seconds(), cluster.database_cpu_seconds()
+                with watch or contextlib.nullcontext():
+                    time.sleep(seconds)
+                node = cluster.cpu_seconds() - node
+                database = cluster.database_cpu_seconds() - database
+                return Cost(node / jobs / seconds, database / jobs / seconds)
+
+            yield Work(pid=cluster.first.pid, fires=jobs * seconds, run=once)
+
+    where = "PostgreSQL" if postgres else "SQLite"
+    drawing = "postgres-steady" if postgres else "sqlite-steady"
+    return _profile(bench, stretches, f"profile of {jobs:,} fires a second, {where}", drawing)
+
+
+def _profile(
+    bench: Bench,
+    begin: Callable[[], AbstractContextManager[Work]],
+    title: str,
+    drawing: str,
+) -> list[Figure]:
     figures = {name: Figures(f"{title}: {name}") for name in (LOOP, STORE, OTHERS)}
     for number in range(bench.runs):
-        bench.say(
-            f"profile {number + 1}/{bench.runs}: {jobs:,} jobs on {where}, {2 + SAMPLED} times"
-        )
-        with bench.receiver() as receiver, bench.cluster(postgres=postgres) as cluster:
-            measure = partial(burst.measure, cluster, receiver, jobs)
-            pid = cluster.first.pid
-            measure()  # Connections and caches.
+        bench.say(f"profile {number + 1}/{bench.runs}: {title}, {2 + SAMPLED} times")
+        with begin() as work:
+            pid = work.pid
+            work.run(None)  # Connections and caches.
             times, waited = Times(), Times()
-            came = measure(watch=counting(pid, times))
+            cost = work.run(counting(pid, times))
             samples, stacks = Samples(), Samples()
             for _ in range(SAMPLED):
                 with bench.directory() as directory:
-                    measure(watch=sampling(pid, directory / "stacks"))
+                    work.run(sampling(pid, directory / "stacks"))
                     read_samples((directory / "stacks").read_text().splitlines(), samples)
             with bench.directory() as directory:
-                measure(watch=_waiting(pid, waited, directory / "stacks"))
+                work.run(_waiting(pid, waited, directory / "stacks"))
                 read_samples((directory / "stacks").read_text().splitlines(), stacks)
             if bench.flamegraphs is not None:
-                name = f"{'postgres' if postgres else 'sqlite'}-{number + 1}.svg"
+                name = f"{drawing}-{number + 1}.svg"
                 bench.flamegraphs.mkdir(parents=True, exist_ok=True)
-                measure(watch=sampling(pid, bench.flamegraphs / name, form="flamegraph"))
+                work.run(sampling(pid, bench.flamegraphs / name, form="flamegraph"))
         for group, one in figures.items():
-            _account(one, group, times, samples, per=jobs)
+            _account(one, group, times, samples, per=work.fires)
             waits = sum(
                 max(0.0, busy / RATE - waited.all[thread])
                 for thread, busy in stacks.busy.items()
                 if stacks.group(thread) == group
             )
             if group != OTHERS:
-                one.add("waits inside its work", "µs", waits / jobs * 1e6)
-        figures[OTHERS].add("the whole process", "µs", came.node_cpu * 1e6)
-        if postgres:
-            figures[OTHERS].add("PostgreSQL", "µs", came.database_cpu * 1e6)
+                one.add("waits inside its work", "µs", waits / work.fires * 1e6)
+        figures[OTHERS].add("the whole process", "µs", cost.node * 1e6)
+        if cost.database:
+            figures[OTHERS].add("PostgreSQL", "µs", cost.database * 1e6)
     return [figure for one in figures.values() for figure in one.all() if any(figure.values)]
 
 
 on_postgres = partial(run, postgres=True)
+steady_on_postgres = partial(steady, postgres=True)
 
 
 def _account(figures: Figures, group: str, times: Times, samples: Samples, *, per: int) -> None:

@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import json
+import math
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,6 +58,8 @@ def main() -> None:
         results = _measure(options)
     if options.output:
         results.write(options.output)
+    if options.markdown:
+        options.markdown.write_text(report(results) + "\n")
     if options.json:
         print(json.dumps(results.to_json(), indent=2, ensure_ascii=False))
     else:
@@ -77,6 +81,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, help=f"runs of each but {', '.join(sorted(ONCE))} (3; 1 with --quick)"
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="everything once, then again what fits into so many minutes in all; "
+        f"of {', '.join(name for name, peer in PEERS.items() if peer.slow)} one run is enough",
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write JSON here, again after each workload"
@@ -151,25 +163,61 @@ def _measure(options: argparse.Namespace) -> Results:
                 note=peer.note,
                 seconds=peer.seconds.value,
             )
-        for number in range(bench.runs):
-            for name in options.only:
-                peer, result = PEERS[name], results.peers[name]
-                if number == 0 and not _prepare(peer, bench, chosen[name], result):
-                    continue
-                if not result.versions:
-                    continue  # it could not be prepared, and says so
-                for workload in options.workloads:
-                    if workload in ONCE and number:
-                        continue
-                    bench.say(f"{number + 1}/{bench.runs} {name}: {workload}")
-                    with _noted(result, f"{workload}, run {number + 1}"):
-                        result.add(WORKLOADS[workload](peer, bench, chosen[name]))
-                    if options.output:
-                        results.write(options.output)
+        _rounds(options, bench, chosen, results)
     return results
 
 
-def _prepare(peer: Peer, bench: Bench, options: dict[str, Any], result: PeerResult) -> bool:
+def _rounds(
+    options: argparse.Namespace,
+    bench: Bench,
+    chosen: Mapping[str, dict[str, Any]],
+    results: Results,
+) -> None:
+    """Run after run; where time is given, those after the first go on while it lasts."""
+    until = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
+    took: dict[tuple[str, str], float] = {}
+    for number in range(bench.runs):
+        for name, workload in _order(options, number):
+            peer, result = PEERS[name], results.peers[name]
+            if number == 0 and (name, "") not in took:
+                began = time.monotonic()
+                _prepare(peer, bench, chosen[name], result)
+                took[name, ""] = time.monotonic() - began
+            if not result.versions:
+                continue  # it could not be prepared, and says so
+            began = time.monotonic()
+            if number and began + took[name, workload] > until:
+                continue
+            bench.say(f"{number + 1}/{bench.runs} {name}: {workload}")
+            with _noted(result, f"{workload}, run {number + 1}"):
+                result.add(WORKLOADS[workload](peer, bench, chosen[name]))
+            took[name, workload] = time.monotonic() - began
+            if options.output:
+                results.write(options.output)
+
+
+def _order(options: argparse.Namespace, number: int) -> list[tuple[str, str]]:
+    """What is measured in a run: peer by peer.
+
+    Where time is short the runs after the first go by workload, and without the slow peers.
+    """
+    if options.minutes is None or not number:
+        return [
+            (name, workload)
+            for name in options.only
+            for workload in options.workloads
+            if not (number and workload in ONCE)
+        ]
+    return [
+        (name, workload)
+        for workload in options.workloads
+        if workload not in ONCE
+        for name in options.only
+        if not PEERS[name].slow
+    ]
+
+
+def _prepare(peer: Peer, bench: Bench, options: dict[str, Any], result: PeerResult) -> None:
     """Find out its versions, and with how many processes it is best where that is open."""
     with _noted(result, "not measured"):
         versions = peer.versions()
@@ -185,7 +233,6 @@ def _prepare(peer: Peer, bench: Bench, options: dict[str, Any], result: PeerResu
             tried = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
             result.note = f"{options['processes']} processes, the best (fires/s with {tried})"
         result.versions = versions
-    return bool(result.versions)
 
 
 @contextlib.contextmanager

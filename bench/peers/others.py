@@ -50,6 +50,7 @@ class APSchedulerSQLite(APScheduler):
 
     name = "apscheduler-sqlite"
     title = "APScheduler, SQLite"
+    slow = True
     creation_rate = 500
     note = "keeps jobs, not what ran"
 
@@ -62,6 +63,7 @@ class Celery(Peer):
 
     name = "celery"
     title = "Celery, Redis"
+    slow = True
     seconds = Seconds.DRIFTING
     waits_for_store = False
     keeps_record = False
@@ -125,6 +127,7 @@ class Procrastinate(Peer):
 
     name = "procrastinate"
     title = "procrastinate, PostgreSQL"
+    slow = True
     against = "tocsin-pg"
     seconds = Seconds.TOGETHER
     creation_rate = 2_000

@@ -115,6 +115,8 @@ class Peer(ABC):
     """Whether a record of each job that ran stays in its store."""
     batches: ClassVar[bool] = True
     """Whether it has a call that creates many jobs."""
+    slow: ClassVar[bool] = False
+    """Whether one run is enough where time is short: it is far behind, and takes long."""
     creation_rate: ClassVar[int] = 1_000
     """Jobs per second that it creates for sure: says how far ahead an instant has to be."""
     defaults: ClassVar[dict[str, Any]] = {}

@@ -110,7 +110,7 @@ def report(results: Results) -> str:
     parts = [
         f"{machine['at'][:10]} · {machine['cpus']} CPUs · {machine['system']} · "
         f"Python {machine['python']} · receiver: {machine['receiver']} · "
-        f"up to {max(runs, default=0)} runs · {size}"
+        f"medians of up to {max(runs, default=0)} runs · {size}"
     ]
     for heading, heads, row in (
         ("One instant", _BURST_HEADS, _burst_row),
@@ -160,7 +160,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _BURST_HEADS = [
-    "", "fires/s", "ratio", "CPU µs/fire", "ratio", "first call, ms", "missing", "double",
+    "", "fires/s", "ratio", "CPU µs/fire", "ratio", "first call, ms", "missing", "double", "runs",
 ]  # fmt: skip
 
 
@@ -174,37 +174,39 @@ def _burst_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult]) -> list[
         _value(peer, "first_ms"),
         _value(peer, "burst_missing"),
         _value(peer, "burst_double"),
+        _runs(peer, "fires_per_s"),
     ]
 
 
-_LATE_HEADS = ["", "p50 ms", "p99 ms", "max ms", "p99, ratio", "missing", "double"]
+_LATE_HEADS = ["", "p50 ms", "p99 ms", "max ms", "p99, ratio", "missing", "double", "runs"]
 
 
 def _late_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult]) -> list[str]:
     if peer.seconds == "together":
-        return [peer.title, "at the full second only", *[NOTHING] * 5]
+        return [peer.title, "at the full second only", *[NOTHING] * 6]
     return _lateness_row(peer, all_of_them, "late")
 
 
 def _together_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult]) -> list[str]:
     if peer.seconds == "drifting":
-        return [peer.title, "drifts", *[NOTHING] * 5]
+        return [peer.title, "drifts", *[NOTHING] * 6]
     return _lateness_row(peer, all_of_them, "together")
 
 
 def _lateness_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult], which: str) -> list[str]:
     if peer.seconds == "none":
-        return [peer.title, "none", *[NOTHING] * 5]
+        return [peer.title, "none", *[NOTHING] * 6]
     return [
         peer.title + (", gap less 1 s" if peer.seconds == "drifting" else ""),
         *[_value(peer, f"{which}_{name}") for name in ("p50", "p99", "max")],
         _ratio(peer, f"{which}_p99", all_of_them),
         _value(peer, f"{which}_missing"),
         _value(peer, f"{which}_double"),
+        _runs(peer, f"{which}_missing"),
     ]
 
 
-_CREATE_HEADS = ["", "one by one, /s", "ratio", "batches, /s", "ratio"]
+_CREATE_HEADS = ["", "one by one, /s", "ratio", "batches, /s", "ratio", "runs"]
 
 
 def _create_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult]) -> list[str]:
@@ -214,6 +216,7 @@ def _create_row(peer: PeerResult, all_of_them: Mapping[str, PeerResult]) -> list
         _ratio(peer, "create_single", all_of_them),
         _value(peer, "create_batch"),
         _ratio(peer, "create_batch", all_of_them),
+        _runs(peer, "create_single"),
     ]
 
 
@@ -232,6 +235,11 @@ def _idle_row(peer: PeerResult, _: Mapping[str, PeerResult]) -> list[str]:
 def _value(peer: PeerResult, name: str) -> str:
     shown = peer.shown(name)
     return NOTHING if shown is None else number(shown)
+
+
+def _runs(peer: PeerResult, name: str) -> str:
+    values = peer.values.get(name)
+    return str(len(values)) if values else NOTHING
 
 
 def _ratio(peer: PeerResult, name: str, all_of_them: Mapping[str, PeerResult]) -> str:

@@ -148,11 +148,12 @@ def test_the_report_shows_ratios_failures_and_what_a_peer_does_not_have() -> Non
     }
     assert cells["One instant"]["Other"][:4] == ["5,000", "0.25", "200.0", "4.00"]
     assert cells["One instant"]["Tocsin"][:2] == ["20,000", "-"]
+    assert cells["One instant"]["Tocsin"][-1] == "1", "run"
     assert cells["Every second, a millisecond apart"]["Other"][0] == "none"
     assert cells["Every second, a millisecond apart"]["Cron"][0] == "at the full second only"
     assert cells["Every second, all at the full second"]["Cron"][3] == "2.00"
     assert "* **Cron**: burst, run 1: no call has arrived" in lines
-    assert cells["One instant"]["Cron"] == ["-"] * 7
+    assert cells["One instant"]["Cron"] == ["-"] * 8
     assert "### Waiting" in lines  # Cron failed and is shown empty; of the others nothing is said
     assert "### Waiting" not in report(results(own, other)).splitlines()
 
