@@ -24,7 +24,7 @@ ALONE = 6_000
 AFTER = 2_000
 """Milliseconds of waiting for what is missing."""
 
-CREATED = 5
+CREATED = 3
 """Jobs in a millisecond that are created at least; creating more slowly fails the run."""
 
 
