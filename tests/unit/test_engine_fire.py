@@ -454,8 +454,6 @@ def test_what_a_claim_brings_while_the_owned_are_read_is_no_stray() -> None:
 
 
 def test_adopting_does_not_read_again_what_a_claim_has_completed() -> None:
-    """The version of a job that fires once grows with its claim: that is no change."""
-
     async def story() -> None:
         bench = FireBench()
         await bench.join(*jobs_at(NOW + 500, 5))

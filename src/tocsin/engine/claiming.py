@@ -113,7 +113,6 @@ class Claiming:
             self.meter.closed(claimed.closed)
             log_outcomes(claimed.closed)
         if claimed.completed:
-            self.dispatcher.note_completed(claimed.completed)
             await self._tell_completed(claimed)
         if not request.exact_limit:
             return Came(claimed, 0, 0)

@@ -257,25 +257,14 @@ class Dispatcher:
             self._abort([one for taking in self._takings for one in taking.aborted])
         self.pump()
 
-    def note_completed(self, job_ids: Iterable[str]) -> None:
-        """Know that a claim has completed these jobs: they have a new version by that alone."""
-        for job_id in job_ids:
-            for held in self._claims.of_job(job_id):
-                held.completed = held.claim.job.version
-
     def unfamiliar(self, taking: Taking, versions: Mapping[str, int]) -> list[str]:
         """Ids of what is owned but was not held, or is held with another version of its job."""
-        unfamiliar = []
-        before = {held.claim.execution.id: held for held in taking.before}
-        for one, version in versions.items():
-            held = before.get(one)
-            if held is None:
-                known = one in taking.seen
-            else:
-                known = version == held.claim.job.version or version - 1 == held.completed
-            if not known:
-                unfamiliar.append(one)
-        return unfamiliar
+        held_versions = {held.claim.execution.id: held.claim.job.version for held in taking.before}
+        return [
+            one
+            for one, version in versions.items()
+            if held_versions.get(one, version if one in taking.seen else None) != version
+        ]
 
     def reconcile(
         self, taking: Taking, versions: Mapping[str, int], claims: Sequence[Claim]
