@@ -372,6 +372,9 @@ async def test_jobs_that_failed_last_come_first_and_those_that_never_ran_last(
     assert down == by_id(fine)[::-1] + by_id(failing)[::-1] + by_id(unknown)[::-1]
     few = await jobs(store, page=size, sort=JobSort.LAST_RESULT, tags=("few",))
     assert names(few) == ["f1", "s1", "n1"]
+    for state, some in ((State.FAILED, failing), (State.SUCCEEDED, fine), (State.SKIPPED, [])):
+        found = await jobs(store, page=size, sort=JobSort.LAST_RESULT, last_state=state)
+        assert names(found) == by_id(some)
 
 
 async def test_names_are_sorted_by_their_characters(store: Store) -> None:

@@ -169,6 +169,20 @@ async def test_the_same_key_at_once_is_carried_out_once(
     assert await names(store) == sorted(["a", *beside])
 
 
+async def test_a_set_with_a_key_that_came_before_keeps_its_turn(store: Store) -> None:
+    await add(store, job("taken"))
+    key = request("key")
+    done = await create(
+        store,
+        a_set(job("taken", id=job().id), request=key),
+        a_set(job("mine"), request=key),
+        a_set(job("mine", id=job().id)),
+    )
+    assert problems(done[0]) == [("jobs.0.name", "name_taken")]
+    assert done[1] is None
+    assert problems(done[2]) == [("jobs.0.name", "name_taken")]
+
+
 async def test_a_refused_set_leaves_its_key_to_the_next(store: Store) -> None:
     await add(store, job("taken"))
     second = request("k", result=["second"])

@@ -271,11 +271,13 @@ def _filter_of(conn: Connection, query: JobQuery) -> _Filter:
 
 
 def _last_state_is(conn: Connection, state: State, hints: list[str]) -> list[ColumnElement[bool]]:
-    failing = select(health.c.job_id).where(_condition(FAILING))
+    # By another name: a list by the last result has `health` in its own statement.
+    own = health.alias("own_health")
+    failing = select(own.c.job_id).where(_condition(FAILING))
     if state is State.FAILED and _are_few(conn, failing):
         hints.append(_BY_ID)
         return [jobs.c.id.in_(failing)]
-    return [exists().where(health.c.job_id == jobs.c.id, health.c.last_state == state.value)]
+    return [exists().where(own.c.job_id == jobs.c.id, own.c.last_state == state.value)]
 
 
 def _are_few(conn: Connection, found: Select[Any]) -> bool:

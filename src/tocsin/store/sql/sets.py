@@ -53,19 +53,21 @@ class _Part:
         self._fresh: list[int] = []
 
     def take(self, todo: Sequence[int]) -> list[int]:
-        """Choose sets, and keep their requests; returns those that have to wait."""
+        """Choose sets, and keep their requests; returns those that have to wait.
+
+        With the first that does all behind it wait, so that they are stored in their order.
+        """
         keyed: dict[tuple[str, str, str], int] = {}
-        chosen, later = [], []
-        for index in todo:
+        chosen = list(todo)
+        for position, index in enumerate(todo):
             request = self._sets[index].request
-            key = None if request is None else (request.namespace, request.operation, request.key)
-            if key is None:
-                chosen.append(index)
-            elif key in keyed:
-                later.append(index)
-            else:
-                keyed[key] = index
-                chosen.append(index)
+            if request is None:
+                continue
+            key = (request.namespace, request.operation, request.key)
+            if key in keyed:
+                chosen = list(todo[:position])
+                break
+            keyed[key] = index
         # In one order, so that two nodes with the same keys do not wait for each other in a circle.
         for _, index in sorted(keyed.items()):
             request = self._sets[index].request
@@ -74,7 +76,7 @@ class _Part:
             if taken is None:
                 store_request(self._conn, request)
         self._fresh = [index for index in chosen if self._outcomes[index] is None]
-        return later
+        return list(todo[len(chosen) :])
 
     def store(self, limits: Limits) -> None:
         """Store the jobs of the sets that were chosen, as far as nothing is wrong with them."""
