@@ -1183,6 +1183,19 @@ def test_an_execution_that_is_cancelled_in_the_moment_it_starts_leaks_no_slot() 
         assert states(list(world.state.executions.values()))[State.SUCCEEDED] >= 1
 
 
+def test_a_node_without_work_has_no_problem() -> None:
+    world = World()
+
+    async def story(world: World) -> None:
+        node = world.start_node()
+        await world.sleep(1)
+        for _ in range(20):
+            await world.sleep(1)
+            assert node.engine.problems() == []
+
+    world.run(story)
+
+
 def test_a_store_that_is_away_at_the_start_delays_the_node_only() -> None:
     world = World()
 

@@ -17,7 +17,7 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import Job, JobStatus, Misfire, MisfirePolicy, Overlap
 from tocsin.domain.planning import admit
 from tocsin.engine.adopt import Adoption
-from tocsin.engine.claiming import HOLD_AT_ONCE, Claiming
+from tocsin.engine.claiming import HOLD_AT_ONCE, Came, Claiming
 from tocsin.engine.fire import BATCH, SMALL_BATCH, AheadLoop, ExactLoop
 from tocsin.engine.meter import NoMeter
 from tocsin.store.bus import ExecutionsChanged, JobsChanged
@@ -282,6 +282,56 @@ def test_an_idle_node_looks_once_per_poll_for_both_kinds() -> None:
         (call,) = bench.caller.calls
         assert call.execution.exact
         await bench.stop()
+
+    play(story)
+
+
+def test_what_was_heard_of_during_a_claim_for_both_kinds_is_not_slept_through() -> None:
+    """The loop was to look before that, and then is told to look later, by one who had not seen it.
+
+    As where an exact one is to be tried again, of which the other loop hears nothing.
+    """
+
+    async def story() -> None:
+        bench = FireBench(follows=True)
+        await bench.join()
+        bench.run()
+        await asyncio.sleep(0.45)
+        bench.store.slow["claim"] = asyncio.Event()
+        await asyncio.sleep(0.1)  # The next claim has looked at the store, and is on its way.
+        await bench.add(*jobs_at(NOW + 950, 1, **SKIP))
+        bench.exact.nudge(NOW + 950)
+        bench.store.slow.pop("claim").set()
+        await asyncio.sleep(0.41)
+        assert len(bench.caller.calls) == 1
+        await bench.stop()
+
+    play(story)
+
+
+def test_what_was_left_over_after_skips_is_looked_at_without_a_pause() -> None:
+    async def story() -> None:
+        bench = FireBench()
+        await bench.join()
+        looked = Came(
+            Claimed(
+                claims=[],
+                closed=[triggered(target_job("j"))],
+                completed=[],
+                more=True,
+                wake_at=None,
+            ),
+            0,
+            0,
+        )
+        loop = asyncio.create_task(bench.exact.run())
+        await asyncio.sleep(0.01)
+        asked = len(bench.store.requests)
+        bench.exact.looked(bench.clock.now(), looked)
+        await asyncio.sleep(0.01)
+        assert len(bench.store.requests) == asked + 1
+        bench.exact.stop()
+        await loop
 
     play(story)
 

@@ -276,6 +276,27 @@ async def test_a_bug_in_telling_of_an_answer_ends_the_call(monkeypatch: pytest.M
 
 
 @on_both_loops
+async def test_a_bug_in_telling_of_the_second_answer_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise ZeroDivisionError
+
+    with Leaving() as server:
+        async with calling() as client:
+            serving_one = asyncio.create_task(server.serve([OK]))
+            answered(await client.call(request(server.url)))
+            await serving_one
+            server.leave()
+            with monkeypatch.context() as patched:
+                patched.setattr("tocsin.delivery.http.outcome.readable", broken)
+                started = Started(client, server.url)
+                await server.serve([OK])
+                outcome = await started.outcome()
+            failed(outcome, "protocol", "could not be made (ZeroDivisionError)", written=True)
+
+
+@on_both_loops
 async def test_a_bug_in_writing_the_request_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError

@@ -504,6 +504,7 @@ class Dispatcher:
         for execution_id in execution_ids:
             held = self._claims.drop(execution_id)
             if held is not None and held.again:
+                self.doubt(1)  # Its place is its own until it is adopted.
                 self.on_stray()
         self._look_for_room()
 

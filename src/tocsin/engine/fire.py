@@ -142,11 +142,19 @@ class ExactLoop(FireLoop):
         self._last = -NEVER
         self._next = NEVER
         """The instants of the last claim that was not in vain and of the next one."""
+        self._heard = NEVER
+        """The earliest instant that it heard of since it last looked itself: what the other loop
+        finds may be older than the news."""
 
     def expecting(self) -> bool:
         """Whether something goes at its instant soon, or went just now, so that more may come."""
         now = self._clock.now()
         return self._next - now <= EXPECTED or now - self._last <= EXPECTED
+
+    def nudge(self, due_at: Millis) -> None:
+        """As in ``FireLoop``."""
+        self._heard = min(self._heard, due_at)
+        super().nudge(due_at)
 
     @property
     def slots(self) -> int:
@@ -156,6 +164,7 @@ class ExactLoop(FireLoop):
     def looked(self, now: Millis, came: Came) -> None:
         """Know what a claim of this kind came to, whoever has made it."""
         claimed, need_slots, turned_away = came
+        self.last_step = self._clock.monotonic()
         self._next = NEVER if claimed.wake_at is None else claimed.wake_at
         if need_slots:
             self._last = now
@@ -167,9 +176,12 @@ class ExactLoop(FireLoop):
             self._slots = min(BATCH, 2 * self._slots)
         if self._timer is not None:
             # It was the other loop.
-            self._arm(now if need_slots and claimed.more else self._after(now, claimed.wake_at))
+            at_once = claimed.more and (need_slots or claimed.closed)
+            look_again = now if at_once else self._after(now, claimed.wake_at)
+            self._arm(min(look_again, self._heard))
 
     async def _claim(self, now: Millis) -> Claimed | None:
+        self._heard = NEVER
         dispatcher = self._dispatcher
         slots, full = self.slots, dispatcher.full_lanes()
         claimed: Claimed | None = None

@@ -98,13 +98,14 @@ class Express(Trace):
     async def _once_more(self, unreached: CallFailed) -> None:
         try:
             connection = await self._client.exchange_anew(self._sending, self, unreached)
+            try:
+                outcome = outcome_of(self)
+            finally:
+                self._client.pool.release(connection)
         except CallFailed as failure:
             outcome = failed(self, failure, self._sending.timeout)
         except Exception as error:  # noqa: BLE001  # a bug of ours
             outcome = self._broken(error)
-        else:
-            outcome = outcome_of(self)
-            self._client.pool.release(connection)
         self._over = True
         self._tell(outcome)
 
