@@ -63,7 +63,16 @@ def test_the_reason_names_the_rule_and_what_is_within() -> None:
     "host",
     [
         *("127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1"),
-        *("017700000001", "0x7f.0x0.0x0.0x1", "127.0.0.1.", "0x7F.1", "[::1]", "::1"),
+        *(
+            "017700000001",
+            "0x7f.0x0.0x0.0x1",
+            "127.0.0.1.",
+            "127.0.0.1..",
+            "fe80::1%eth0",
+            "0x7F.1",
+            "[::1]",
+            "::1",
+        ),
         *("::ffff:127.0.0.1", "[::ffff:7f00:1]", "0:0:0:0:0:0:0:1", "localhost", "localhost."),
         *("a.localhost", "deep.er.localhost.", "0", "0.0.0.0", "2852039166", "0xa9fea9fe"),
     ],
@@ -80,6 +89,8 @@ def test_a_name_or_a_public_address_may_be_saved(host: str) -> None:
 def test_what_spells_an_address() -> None:
     assert str(literal_address("0x7f.1")) == "127.0.0.1"
     assert str(literal_address("[::1]")) == "::1"
+    assert str(literal_address("127.0.0.1..")) == "127.0.0.1"
+    assert str(literal_address("[fe80::1%eth0]")) == "fe80::1"
     assert literal_address("example.com") is None
     assert literal_address("127.0.0.1.example.com") is None
     assert literal_address("") is None

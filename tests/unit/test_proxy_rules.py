@@ -2,7 +2,7 @@
 
 import pytest
 
-from tocsin.domain.proxy import ProxyRules, address_of, read_proxy, tunnel_target
+from tocsin.domain.proxy import ProxyRules, read_proxy, tunnel_target
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,17 @@ def test_an_exception_that_is_none_is_named(entry: str) -> None:
     assert "good" not in str(refused.value)
 
 
-def test_every_spelling_of_an_address_is_the_address() -> None:
-    for host in ("127.0.0.1", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.1."):
-        assert str(address_of(host)) == "127.0.0.1"
+def test_a_tunnel_is_asked_for_by_the_address_that_was_checked() -> None:
+    for host in ("127.0.0.1", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.1.."):
         assert tunnel_target(host, 80) == "127.0.0.1:80"
-    assert str(address_of("::1")) == "::1"
     assert tunnel_target("::1", 80) == "[::1]:80"
-    assert address_of("example.com") is None
+    # The scope names an interface of this machine, which the proxy does not have.
+    assert tunnel_target("fe80::1%eth0", 80) == "[fe80::1]:80"
     assert tunnel_target("example.com", 443) == "example.com:443"
+
+
+def test_an_address_is_called_directly_however_it_is_spelled() -> None:
+    rules = ProxyRules.read("http://proxy:3128", "127.0.0.0/8, fe80::/10")
+    for host in ("127.0.0.1", "127.1", "0x7f.1", "127.0.0.1.", "127.0.0.1..", "fe80::1%eth0"):
+        assert rules.of(host, 80) is None
+    assert rules.of("fd00::1%eth0", 80) is not None

@@ -182,7 +182,7 @@ class Client:
                 break
             time.sleep(int(wait))
             response = ask()
-        return self._checked(response)
+        return self.checked(response)
 
     def probe(self, path: str) -> httpx.Response:
         """GET a path at the root, such as ``/readyz``, whatever the status of its answer."""
@@ -212,7 +212,16 @@ class Client:
         ) as response:
             if response.is_error:
                 response.read()
-            yield self._checked(response)
+            yield self.checked(response)
+
+    def request(self, method: str, path: str, *, headers: Mapping[str, str]) -> httpx.Request:
+        """A request below ``/api/v1`` with a body of unknown length, to be sent by others."""
+        plain = {"Accept-Encoding": "identity", **headers}
+        return self._http.build_request(method, API + path, headers=plain, content=iter(()))
+
+    def trust(self) -> ssl.SSLContext:
+        """Whom it believes to be the server."""
+        return httpx.create_ssl_context(verify=_trust())
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -221,7 +230,8 @@ class Client:
         except httpx.HTTPError as error:
             raise unreachable(self.server, error) from error
 
-    def _checked(self, response: httpx.Response) -> httpx.Response:
+    def checked(self, response: httpx.Response) -> httpx.Response:
+        """The same answer, where it is not a problem."""
         if response.is_success:
             return response
         kind = response.headers.get("content-type", "")
@@ -232,7 +242,7 @@ class Client:
                 exit_code=ExitCode.UNREACHABLE,
             )
         problem = _json_of(response)
-        raise _refusal(response.status_code, problem if isinstance(problem, dict) else {})
+        raise refusal(response.status_code, problem if isinstance(problem, dict) else {})
 
 
 def job_path(ref: str) -> str:
@@ -337,7 +347,8 @@ def _json_of(response: httpx.Response) -> Any:
         ) from error
 
 
-def _refusal(status: int, problem: Mapping[str, Any]) -> ServerRefused:
+def refusal(status: int, problem: Mapping[str, Any]) -> ServerRefused:
+    """What to say of a problem."""
     details = _details(problem, {})
     message = problem.get("detail") or problem.get("title") or f"the server answered {status}"
     if details:

@@ -10,6 +10,7 @@ import typer
 from tocsin.cli.apply import apply
 from tocsin.cli.create import create
 from tocsin.cli.failure import CommandFailed, ExitCode
+from tocsin.cli.job_import import import_jobs
 from tocsin.cli.parameters import DEFAULT_SERVER, AsJson, JobRef, JobRefs, Server, one_of
 from tocsin.cli.preview import preview
 
@@ -147,6 +148,7 @@ def show(job: JobRef, server: Server = DEFAULT_SERVER, as_json: AsJson = False) 
 app.command(rich_help_panel=_READING)(preview)
 app.command(rich_help_panel=_WRITING)(create)
 app.command(rich_help_panel=_WRITING)(apply)
+app.command("import", rich_help_panel=_WRITING)(import_jobs)
 
 
 @app.command(rich_help_panel=_STEERING)

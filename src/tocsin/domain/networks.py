@@ -97,9 +97,11 @@ def literal_address(host: str) -> Address | None:
     """The address that a host of a URL spells, however it does; ``None`` for a name.
 
     Besides the canonical spellings those that C libraries take for IPv4 (``127.1``, ``0x7f.1``,
-    ``017700000001``, ``2130706433``): a resolver makes addresses of them without asking anybody.
+    ``017700000001``, ``2130706433``): resolvers, and proxies, make addresses of them without
+    asking anybody. A scope is left out, which means nothing beyond this machine (RFC 6874), and so
+    is every dot at the end: what one more parser could take for an address counts as one.
     """
-    host = host.removesuffix(".")
+    host = host.rstrip(".")
     try:
         return parse_address(host.strip("[]"))
     except ValueError:

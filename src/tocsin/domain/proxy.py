@@ -1,24 +1,14 @@
 """Through which proxy a call leaves: what the settings ``proxy`` and ``no_proxy`` say."""
 
 import re
-import socket
 from base64 import b64encode
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
-from typing import TypeAlias
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote_to_bytes
 
 import idna
 
-Address: TypeAlias = IPv4Address | IPv6Address
+from tocsin.domain.networks import Address, literal_address
 
 HOW_TO_WRITE_A_PROXY = "write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
 
@@ -91,7 +81,7 @@ class ProxyRules:
         """
         if self.proxy is None or self.all_direct:
             return None
-        address = address_of(host)
+        address = literal_address(host)
         if isinstance(address, IPv6Address) and address in _MAPPED:
             address = address.ipv4_mapped
         name = host.rstrip(".")
@@ -130,25 +120,9 @@ def read_proxy(text: str) -> Proxy:
     )
 
 
-@lru_cache(maxsize=4_096)
-def address_of(host: str) -> Address | None:
-    """The address that a host spells; ``None`` for a name.
-
-    Besides the canonical spellings those that resolvers take for IPv4 without asking anybody
-    (``127.1``, ``0x7f.1``, ``2130706433``): a proxy would do the same.
-    """
-    address = _literal(host.rstrip("."))
-    if address is not None:
-        return address
-    try:
-        return IPv4Address(socket.inet_aton(host.rstrip(".")))
-    except (OSError, UnicodeError):
-        return None
-
-
 def tunnel_target(host: str, port: int) -> str:
     """What a proxy is asked to connect to: addresses in the spelling that was checked."""
-    address = address_of(host)
+    address = literal_address(host)
     return _authority(host if address is None else str(address), port)
 
 

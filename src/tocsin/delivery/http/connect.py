@@ -19,7 +19,8 @@ from tocsin.delivery.http.tls import ResumingContext, explain
 from tocsin.delivery.http.trace import Opening, Trace
 from tocsin.delivery.http.tunnel import open_tunnel
 from tocsin.delivery.http.url import Url
-from tocsin.domain.proxy import Proxy, ProxyRules, address_of
+from tocsin.domain.networks import literal_address
+from tocsin.domain.proxy import Proxy, ProxyRules
 
 Place: TypeAlias = Url | Proxy
 """Whose address is connected to."""
@@ -251,7 +252,7 @@ def blocked_call(url: Url, address: str, rule: str) -> str:
 
 def _address_beyond(url: Url) -> str:
     """The address that a proxy is asked to connect to; empty for a name, which it resolves."""
-    address = address_of(url.host)
+    address = literal_address(url.host)
     return "" if address is None else str(address)
 
 
