@@ -11,6 +11,7 @@ from tests.support.memory_store import MemoryStore
 from tocsin.api.context import Check
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.domain.instant import format_instant
+from tocsin.services.definitions import JobDefaults
 
 REPORT = f"{JOBS}/report"
 
@@ -241,6 +242,7 @@ class TestPreview:
                     "offset_changed": False,
                 },
             ],
+            "errors": [],
         }
 
     async def test_ten_from_now_on_where_nothing_is_said(self, api: Api) -> None:
@@ -260,6 +262,21 @@ class TestPreview:
         body = {"schedule": {"at": format_instant(NOW + DAY)}}
         shown = (await api.ask("POST", "/api/v1/schedules:preview", json=body)).json()
         assert len(shown["items"]) == 1
+        assert shown["errors"] == []
+
+    async def test_what_is_too_often_for_a_new_job_is_shown_and_told(self) -> None:
+        store = MemoryStore()
+        body = {"schedule": {"cron": "* * * * * *"}, "count": 3}
+        async with serving(store) as api:
+            await api.create(name="report", schedule=body["schedule"])
+        async with serving(store, defaults=JobDefaults(min_interval=MINUTE)) as api:
+            shown = (await api.ask("POST", "/api/v1/schedules:preview", json=body)).json()
+            assert len(shown["items"]) == 3
+            found = [(one["field"], one["code"]) for one in shown["errors"]]
+            assert found == [("schedule.cron", "too_often")]
+            assert "TOCSIN_MIN_INTERVAL" in shown["errors"][0]["message"]
+            # The job keeps what it has.
+            assert (await api.get(f"{REPORT}/preview"))["errors"] == []
 
     @pytest.mark.parametrize(
         ("body", "problem"),

@@ -309,6 +309,15 @@ def test_preview_of_a_schedule_that_is_not_saved(api: FakeApi, capsys: Captured)
     assert "the clocks have changed" in captured.err
 
 
+def test_preview_tells_what_a_new_job_would_be_refused_for(api: FakeApi, capsys: Captured) -> None:
+    wrong = {"field": "schedule.every", "message": "fires every 2s", "code": "too_often"}
+    api.on("POST", "/schedules:preview", {**PREVIEW, "errors": [wrong]})
+    assert api.tocsin("jobs", "preview", "--every", "2s") == 0
+    captured = capsys.readouterr()
+    assert "CEST" in captured.out
+    assert "a new job would be refused: --every: fires every 2s" in captured.err
+
+
 def test_preview_of_a_saved_job(api: FakeApi, capsys: Captured) -> None:
     fires = {**PREVIEW, "timezone": "UTC"}
     api.on("GET", "/jobs/nightly-report/preview", fires)

@@ -169,6 +169,10 @@ def preview_json(preview: Preview) -> PreviewOut:
             }
             for fire in preview.fires
         ],
+        "errors": [
+            {"field": one.field, "message": one.message, "code": one.code}
+            for one in preview.problems
+        ],
     }
 
 

@@ -247,6 +247,13 @@ class PreviewOut(TypedDict):
     description: str
     timezone: str
     items: list[FireOut]
+    errors: Annotated[
+        list[FieldProblemOut],
+        Field(
+            description="Why a job is refused that does not have this schedule already: it fires "
+            "more often than the server takes (`too_often`). Empty for that of a job."
+        ),
+    ]
 
 
 class JobCounts(TypedDict):

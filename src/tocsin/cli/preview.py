@@ -89,6 +89,7 @@ def preview(
 
 
 def _print_preview(shown: dict[str, Any]) -> None:
+    from tocsin.cli.definition import OPTIONS
     from tocsin.cli.output import Listing, console, note
     from tocsin.cli.times import in_zone, now_ms, read_zone, relative
 
@@ -113,3 +114,6 @@ def _print_preview(shown: dict[str, Any]) -> None:
     table.print("it never fires again")
     if clock_changes:
         note("* the clocks have changed since the fire time before")
+    for error in shown.get("errors") or ():
+        field = OPTIONS.get(error["field"], error["field"])
+        note(f"a new job would be refused: {field}: {error['message']}")

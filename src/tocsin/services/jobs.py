@@ -84,6 +84,11 @@ class JobService(Scoped):
             ensure_signing=ensure_signing,
         )
 
+    @property
+    def min_interval(self) -> Millis:
+        """Milliseconds that lie at least between two fires of a new schedule."""
+        return self._defaults.min_interval
+
     def within(self, scope: Scope) -> Self:
         """The same service on behalf of somebody."""
         bound = super().within(scope)

@@ -2195,6 +2195,11 @@ export interface components {
         PreviewOut: {
             /** Description */
             description: string;
+            /**
+             * Errors
+             * @description Why a job is refused that does not have this schedule already: it fires more often than the server takes (`too_often`). Empty for that of a job.
+             */
+            errors: components["schemas"]["FieldProblemOut"][];
             /** Items */
             items: components["schemas"]["FireOut"][];
             /** Timezone */

@@ -17,7 +17,14 @@ export function useSchedulePreview(schedule: JobIn["schedule"]) {
   return { ...preview, settled: settled === text };
 }
 
-export function SchedulePreview({ preview }: { preview: ReturnType<typeof useSchedulePreview> }) {
+export function SchedulePreview({
+  preview,
+  kept,
+}: {
+  preview: ReturnType<typeof useSchedulePreview>;
+  /** It is the schedule that the job has already, which the server leaves to it. */
+  kept: boolean;
+}) {
   const { data, error } = preview;
   return (
     <Panel title="When it fires" flush>
@@ -33,6 +40,12 @@ export function SchedulePreview({ preview }: { preview: ReturnType<typeof useSch
             <div style={{ padding: "0 14px 8px", fontWeight: 550 }} data-testid="words">
               {data.description}
             </div>
+            {!kept &&
+              data.errors.map((one) => (
+                <div className="blank tone-bad" key={one.field} data-testid="refused">
+                  Not to be saved: it {one.message}
+                </div>
+              ))}
             {data.items.length === 0 && (
               <div className="blank">There is no fire to come: move it into the future.</div>
             )}

@@ -84,7 +84,9 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
   const head = useRef<HTMLDivElement>(null);
 
   const set = (change: Partial<Form>) => setForm((before) => ({ ...before, ...change }));
-  const preview = useSchedulePreview(scheduleFrom(form));
+  const schedule = scheduleFrom(form);
+  const preview = useSchedulePreview(schedule);
+  const kept = editing && JSON.stringify(schedule) === JSON.stringify(scheduleFrom(initial));
 
   useEffect(() => {
     if (dirty) writeDraft(draftKey, form);
@@ -152,7 +154,14 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
   const problem = save.error ?? trial.error;
   const fields = problem instanceof ApiError ? problem.fields : [];
   // The schedule is looked at while it is typed; its errors need not wait for the button.
-  const typed = preview.error instanceof ApiError && preview.settled ? preview.error.fields : [];
+  const looked = preview.error
+    ? preview.error instanceof ApiError
+      ? preview.error.fields
+      : []
+    : kept
+      ? []
+      : (preview.data?.errors ?? []);
+  const typed = preview.settled ? looked : [];
   const errors = [
     ...typed,
     ...fields.filter((one) => !typed.some((other) => other.field === one.field)),
@@ -330,7 +339,7 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
           </div>
         </form>
         <aside className="grid" style={{ position: "sticky", top: 16 }}>
-          <SchedulePreview preview={preview} />
+          <SchedulePreview preview={preview} kept={kept} />
           <TestResult trial={trial.data} />
         </aside>
       </div>

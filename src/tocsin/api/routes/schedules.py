@@ -46,4 +46,5 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     @needs(Action.READ)
     async def preview_schedule(request: Request) -> Response:
         data = await read_json(request, context.body_limits.body)
-        return json_answer(preview_json(preview_unsaved(data, now=context.now)))
+        found = preview_unsaved(data, now=context.now, least=context.jobs.min_interval)
+        return json_answer(preview_json(found))
