@@ -10,6 +10,7 @@ import pytest
 from tests.support.build import MINUTE, NO_LIMITS, NOW, claim_request, every, job, new_job, node
 
 from tocsin.domain.planning import plan_fires
+from tocsin.store.port import Claimed
 from tocsin.store.sqlite import Inline, SqliteStore, Threads, migrate
 
 
@@ -42,11 +43,17 @@ async def ready(store: SqliteStore, count: int = 1) -> None:
     await store.register(node())
 
 
-async def test_what_reads_does_not_wait_for_what_writes(store: SqliteStore) -> None:
+async def claiming_at_a_gate(store: SqliteStore) -> tuple["asyncio.Task[Claimed]", Gate]:
+    """A claim that holds the store's writer until its gate is opened."""
     await ready(store)
     gate = Gate()
     claiming = asyncio.create_task(store.claim(claim_request(), gate))
     await asyncio.to_thread(gate.reached.wait, 10)
+    return claiming, gate
+
+
+async def test_what_reads_does_not_wait_for_what_writes(store: SqliteStore) -> None:
+    claiming, gate = await claiming_at_a_gate(store)
     view = await store.get_job("default", "job-0", now=NOW)
     assert view is not None
     assert view.next_fire_at == NOW, "as it was before the claim"
@@ -58,10 +65,7 @@ async def test_what_reads_does_not_wait_for_what_writes(store: SqliteStore) -> N
 async def test_claims_at_their_instant_and_renewals_go_before_what_waits(
     store: SqliteStore,
 ) -> None:
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     order: list[str] = []
 
     async def write(name: str, work: Awaitable[object]) -> None:
@@ -84,10 +88,7 @@ async def test_claims_at_their_instant_and_renewals_go_before_what_waits(
 async def test_a_write_that_nobody_waits_for_any_more_holds_up_no_other(
     store: SqliteStore,
 ) -> None:
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     given_up = asyncio.create_task(store.renew("inc-a", now=NOW, ttl=1))
     renewing = asyncio.create_task(store.renew("inc-a", now=NOW, ttl=2))
     await asyncio.sleep(0)
@@ -98,10 +99,7 @@ async def test_a_write_that_nobody_waits_for_any_more_holds_up_no_other(
 
 
 async def test_what_writes_waits_its_turn(store: SqliteStore) -> None:
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     renewing = asyncio.create_task(store.renew("inc-a", now=NOW, ttl=1))
     renewed, _ = await asyncio.wait([renewing], timeout=0.05)
     assert not renewed
@@ -111,10 +109,7 @@ async def test_what_writes_waits_its_turn(store: SqliteStore) -> None:
 
 
 async def test_a_cancelled_caller_leaves_a_whole_transaction_behind(store: SqliteStore) -> None:
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     claiming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await claiming
@@ -126,10 +121,7 @@ async def test_a_cancelled_caller_leaves_a_whole_transaction_behind(store: Sqlit
 
 
 async def test_what_a_cancelled_caller_had_not_begun_does_not_happen(store: SqliteStore) -> None:
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     leaving = asyncio.create_task(store.leave("inc-a"))
     await asyncio.sleep(0)
     leaving.cancel()
@@ -143,10 +135,7 @@ async def test_closing_waits_for_what_was_begun(tmp_path: Path) -> None:
     migrate(str(path))
     store = SqliteStore(path)
     await store.open()
-    await ready(store)
-    gate = Gate()
-    claiming = asyncio.create_task(store.claim(claim_request(), gate))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    claiming, gate = await claiming_at_a_gate(store)
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)
     assert not closing.done()

@@ -58,21 +58,19 @@ async def read_optional_json(request: Request, limit: int) -> Any:
 
 def parse_json(raw: bytes) -> Any:
     """A JSON text as a value; see ``read_json``."""
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise _no_json("body", error, f"line {error.lineno} column {error.colno}") from None
-    if b"\\u0000" in raw:
-        _refuse_nul(value)
-    return value
+    return _value(raw, "body", "line {0.lineno} column {0.colno}")
 
 
 def parse_line(raw: bytes) -> Any:
     """A line of JSON as a value; refused as a whole body is."""
+    return _value(raw, "line", "column {0.colno}")
+
+
+def _value(raw: bytes, what: str, where: str) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise _no_json("line", error, f"column {error.colno}") from None
+        raise _no_json(what, error, where.format(error)) from None
     if b"\\u0000" in raw:
         _refuse_nul(value)
     return value
