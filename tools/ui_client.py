@@ -10,7 +10,6 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import ui
-
 from tocsin.api.app import create_api
 
 SCHEMA = ui.UI / "src/api/schema.ts"
