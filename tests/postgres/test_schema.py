@@ -5,19 +5,32 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
+from tests.support.build import NO_LIMITS, NOW, at, claim_request, job, new_job, node
 from tests.support.postgres import VERSIONS, PostgresServer, shared_server
 from tocsin.cli.main import run
 from tocsin.domain.errors import InvalidInput, SchemaMismatch, StoreUnavailable
+from tocsin.domain.instant import DAY
+from tocsin.domain.job import JobStatus
+from tocsin.domain.planning import plan_fires
 from tocsin.store import migrations
-from tocsin.store.postgres import PostgresStore, check, migrate
-from tocsin.store.postgres.database import make_engine
+from tocsin.store.port import NewJob
+from tocsin.store.postgres import PostgresStore, check, migrate, partitions
+from tocsin.store.postgres.database import make_engine, transaction
+from tocsin.store.postgres.statements import PostgresStatements
+from tocsin.store.sql.claim import claim
+from tocsin.store.sql.job_cache import JobCache
+from tocsin.store.sql.jobs import create_jobs
+from tocsin.store.sql.ownership import register
 from tocsin.store.tables import metadata
 
 EVERYTHING = """
@@ -84,6 +97,51 @@ def test_each_day_has_the_indexes_of_the_whole_table(server: PostgresServer) -> 
         by_table.setdefault(table, set()).add(shape)
     assert len(by_table) == 1 + 1 + 9, "the table, the default, yesterday to in seven days"
     assert len({frozenset(one) for one in by_table.values()}) == 1
+
+
+async def test_what_an_older_program_stored_is_kept(server: PostgresServer) -> None:
+    """Of before 0005: days with claims in them by another index, completed jobs in their rows."""
+    url, fresh = server.create(), server.create()
+    migrate(fresh)
+    running, once, done = job("running"), job("once", schedule=at(NOW)), job("done")
+    stored = replace(done, status=JobStatus.COMPLETED, version=2)
+    statements = PostgresStatements()
+    engine = make_engine(url)
+    with engine.connect() as conn:
+        with transaction(conn, "BEGIN"):
+            config = Config()
+            config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+            config.attributes["connection"] = conn
+            command.upgrade(config, "0004")
+        for day in (NOW - NOW % DAY, *partitions.missing(conn)):
+            with transaction(conn, "BEGIN"):
+                assert partitions.make(conn, day)
+        with transaction(conn, "BEGIN"):
+            new = [new_job(running), new_job(once), NewJob(job=stored, timer=None)]
+            create_jobs(conn, statements, new, limits=NO_LIMITS)
+            register(conn, statements, node())
+            claim(conn, statements, JobCache(10), claim_request(NOW), plan_fires)
+    engine.dispose()
+    assert migrate(url)
+    assert look(url, WITHOUT_PARTITIONS) == look(fresh, WITHOUT_PARTITIONS)
+    shapes = look(
+        url,
+        "SELECT tablename, indexdef ~ 'owner, state' FROM pg_indexes "
+        "WHERE tablename LIKE 'executions%' AND indexdef ~ 'owner'",
+    )
+    assert len(shapes) == 1 + 1 + 1 + 9
+    assert all(in_order for _, in_order in shapes)
+    store = PostgresStore(url)
+    await store.open()
+    claimed = {one.job.name for one in await store.owned("inc-a")}
+    found = await store.get_jobs([running.id, once.id, done.id])
+    await store.close()
+    assert claimed == {"running", "once"}
+    assert found == {
+        running.id: running,
+        once.id: replace(once, status=JobStatus.COMPLETED),
+        done.id: stored,
+    }
 
 
 def test_a_second_migration_changes_nothing(server: PostgresServer) -> None:
