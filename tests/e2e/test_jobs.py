@@ -151,6 +151,7 @@ def test_watch_one_that_takes_its_time_and_cancel_it(
     look = visit()
     page = look.open(f"/executions/{execution['id']}")
     expect(page.get_by_role("heading", name="hangs")).to_contain_text("Running")
+    expect(page.get_by_role("region", name="Attempts")).to_contain_text("A call is under way")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("heading", name="hangs")).to_contain_text("Cancelled")
     expect(page.get_by_text("somebody asked for it")).to_be_visible()

@@ -78,6 +78,24 @@ def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any, node: Tocsin) -
     assert node.get("/executions", job="guarded", state="succeeded")["items"] == []
 
 
+def test_a_key_for_some_tags_is_told_of_its_own_jobs(
+    visit: VisitFactory, job: Any, node: Tocsin
+) -> None:
+    node.create(
+        [{"name": "mine", "schedule": {"every": "1d"}, "target": {"log": "x"}, "tags": ["mine"]}]
+    )
+    key = node.post("/keys", {"name": "for-some", "role": "viewer", "tags": ["mine"]})
+    look = visit(key=key["key"])
+    page = look.open("/")
+    # There are no figures of all jobs for it, and nothing that waits for them for ever.
+    expect(page.get_by_test_id("verdict")).to_have_text("No job that this key sees fails")
+    fires = page.get_by_role("region", name="Fires next")
+    expect(fires).to_contain_text("mine")
+    expect(fires).not_to_contain_text("guarded")
+    look.settle()
+    assert look.violations() == []
+
+
 def test_an_operator_pauses_but_does_not_edit(visit: VisitFactory, job: Any, node: Tocsin) -> None:
     look = visit(key=new_key(node, "operator")["key"])
     page = look.open("/jobs/guarded")

@@ -47,7 +47,7 @@ export default function Palette({
   const navigate = useNavigate();
   const { refusal } = useSession();
   const { setColorScheme } = useMantineColorScheme();
-  const combobox = useCombobox({ opened: true });
+  const combobox = useCombobox({ opened: true, onDropdownClose: onClose });
   const jobs = useQuery({
     ...someJobsQuery({ text: wanted, limit: 8 }),
     enabled: wanted.length > 0 && !UUID.test(wanted),

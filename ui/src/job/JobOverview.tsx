@@ -62,7 +62,7 @@ export function JobOverview({ job }: { job: JobOut }) {
                 "–"
               )
             }
-            note={last ? <RelTime at={last.fire_time} /> : "never ran"}
+            note={last ? <RelTime at={last.fire_time} /> : "no result yet"}
           />
           <Figure
             label="Success"

@@ -108,7 +108,7 @@ function Cells({
             </a>
           </>
         ) : (
-          <span className="dim">never ran</span>
+          <span className="dim">no result yet</span>
         )}
       </span>
       <span role="cell">

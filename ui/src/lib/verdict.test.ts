@@ -4,6 +4,7 @@ import { type Facts, verdict } from "./verdict";
 const FINE: Facts = {
   reachable: true,
   ready: true,
+  limited: false,
   readyProblems: [],
   degraded: false,
   degradedReason: null,
@@ -45,6 +46,18 @@ describe("is everything fine?", () => {
       { jobs: { active: 0, paused: 0, completed: 0, cancelled: 0 } },
       "quiet",
       "Ready, and nothing to do",
+    ],
+    [
+      "a key that sees some jobs only",
+      { limited: true, jobs: undefined },
+      "good",
+      "No job that this key sees fails",
+    ],
+    [
+      "such a key, and one of its jobs fails",
+      { limited: true, jobs: undefined, failing: ["a"] },
+      "bad",
+      "a fails",
     ],
     ["not known yet", { jobs: undefined }, "quiet", "Looking…"],
   ])("%s", (_, change, tone, title) => {

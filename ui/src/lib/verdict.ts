@@ -9,6 +9,8 @@ export interface Facts {
   degraded: boolean;
   degradedReason: string | null;
   jobs: { active: number; paused: number; completed: number; cancelled: number } | undefined;
+  /** Whether the key sees some jobs only, and so no figures of all. */
+  limited: boolean;
   /** Names of failing jobs, as many as were looked at; not known before that. */
   failing: readonly string[] | undefined;
   /** Whether there are more failing jobs than were counted. */
@@ -40,11 +42,11 @@ export function verdict(facts: Facts): Verdict {
     return {
       tone: "bad",
       title: "This node does not fire",
-      detail: facts.readyProblems.filter(Boolean).join("; ") || "It is not ready.",
+      detail: `${capital(facts.readyProblems.filter(Boolean).join("; ") || "it is not ready")}.`,
     };
   }
   if (
-    !facts.jobs ||
+    (!facts.jobs && !facts.limited) ||
     facts.ready === undefined ||
     facts.failing === undefined ||
     facts.lapsedNodes === undefined
@@ -78,6 +80,13 @@ export function verdict(facts: Facts): Verdict {
       tone: "warn",
       title: `${capital(count(facts.lapsedNodes, "node"))} went silent`,
       detail: "Its lease has ended; the others take over what it held.",
+    };
+  }
+  if (!facts.jobs) {
+    return {
+      tone: "good",
+      title: "No job that this key sees fails",
+      detail: "It is limited to jobs with its tags; figures of all jobs need another one.",
     };
   }
   const all = facts.jobs.active + facts.jobs.paused + facts.jobs.completed + facts.jobs.cancelled;

@@ -55,7 +55,7 @@ export function explain(kind: string, status: number | null): Explanation {
     timeout: {
       title: "The target took too long",
       what: "No complete answer came within the timeout of the attempt.",
-      todo: "Look at the waterfall: a long wait for the first byte means that the target works slowly. Make it answer first and work later, or raise the timeout.",
+      todo: "Each attempt says what it was waiting for. Where that is the first byte, the target works slowly: make it answer first and work later, or raise the timeout.",
     },
     connection: {
       title: "No connection",

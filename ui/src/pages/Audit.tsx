@@ -38,13 +38,17 @@ export default function Audit() {
               <tbody>
                 {items.map((one, index) => (
                   <tr key={one.id ?? index}>
-                    <td>{one.at && <ClockTime at={one.at} />}</td>
-                    <td title={one.actor.type}>{one.actor.name}</td>
-                    <td className="mono">{one.action}</td>
-                    <td title={one.subject.id ?? undefined}>
+                    <td className="nowrap">{one.at && <ClockTime at={one.at} />}</td>
+                    <td className="nowrap" title={one.actor.type}>
+                      {one.actor.name}
+                    </td>
+                    <td className="mono nowrap">{one.action}</td>
+                    <td className="audit-on" title={one.subject.id ?? undefined}>
                       <span className="dim">{one.subject.type}</span> {one.subject.name}
                     </td>
-                    <td className="dim">{restOf(one)}</td>
+                    <td className="dim audit-rest">
+                      <Rest text={restOf(one)} />
+                    </td>
                   </tr>
                 ))}
               </tbody>
@@ -64,6 +68,19 @@ export default function Audit() {
         </ScrollX>
       )}
     </>
+  );
+}
+
+/** Beyond this many characters the details are folded: a batch of jobs names a thousand. */
+const LONG = 220;
+
+function Rest({ text }: { text: string }) {
+  if (text.length <= LONG) return text;
+  return (
+    <details>
+      <summary>{text.slice(0, LONG)}…</summary>
+      {text.slice(LONG)}
+    </details>
   );
 }
 

@@ -26,6 +26,9 @@ const TRIGGERS: Record<string, string> = {
   retry: "a retry by hand",
 };
 
+/** An attempt is stored when it ends: until then nothing can be told of it. */
+const UNDER_WAY = "A call is under way, or about to leave. It is shown here when it has ended.";
+
 export default function Execution() {
   const { ref = "" } = useParams();
   const execution = useQuery({
@@ -94,7 +97,7 @@ function Found({ one }: { one: ExecutionOut }) {
               value={live ? "…" : millis(one.duration_ms)}
               note="first call to last answer"
             />
-            <Figure label="Attempts" value={one.attempt_count} />
+            <Figure label={live ? "Attempts ended" : "Attempts"} value={one.attempt_count} />
             <Figure
               label="Answer"
               value={one.http_status ?? "–"}
@@ -135,7 +138,11 @@ function Found({ one }: { one: ExecutionOut }) {
           >
             {one.attempts.length === 0 && (
               <div className="blank">
-                {live ? "No call has left yet." : "No call was made."}
+                {!live
+                  ? "No call was made."
+                  : one.state === "claimed"
+                    ? UNDER_WAY
+                    : "No call has left yet."}
                 {one.available_at && one.state === "pending" && (
                   <>
                     {" "}
@@ -143,6 +150,9 @@ function Found({ one }: { one: ExecutionOut }) {
                   </>
                 )}
               </div>
+            )}
+            {one.attempts.length > 0 && one.state === "claimed" && (
+              <div className="blank">{UNDER_WAY}</div>
             )}
             {[...one.attempts].reverse().map((attempt) => (
               <AttemptView

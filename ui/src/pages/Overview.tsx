@@ -11,6 +11,7 @@ import type { ReactNode } from "react";
 import { Link } from "react-router";
 import { ApiError } from "../api/problem";
 import { clusterQuery, healthQuery, readyQuery, someJobsQuery, statsQuery } from "../api/queries";
+import type { JobOut, NextFire } from "../api/schema";
 import { asDuration, stepFor } from "../charts/scale";
 import { FirstStep } from "../components/FirstStep";
 import { Figure, Lines, Panel } from "../components/Panel";
@@ -46,7 +47,15 @@ export default function Overview() {
     }),
   );
 
+  // The figures are of all jobs: a key that is limited to some by tags gets none.
+  const limited = stats.error instanceof ApiError && stats.error.status === 403;
+  const coming = useQuery({
+    ...someJobsQuery({ status: ["active"], sort: "next_fire_at", limit: SHOWN }),
+    enabled: limited,
+  });
+
   const data = stats.data;
+  const fires = limited ? coming.data?.items.flatMap(nextFireOf) : data?.next_fires;
   const missed = data ? data.executions.skipped : 0;
   const said = verdict({
     reachable: !(isUnreachable(stats.error) && isUnreachable(health.error)),
@@ -55,6 +64,7 @@ export default function Overview() {
     degraded: health.data?.status === "degraded",
     degradedReason: health.data?.reason ?? null,
     jobs: data?.jobs,
+    limited,
     failing: failing.data?.items.map((job) => job.name),
     failed: data?.executions.failed ?? 0,
     failingMore: Boolean(failing.data?.next_cursor),
@@ -76,14 +86,16 @@ export default function Overview() {
             <h1 data-testid="verdict">{said.title}</h1>
             <div className="dim">{said.detail || " "}</div>
           </div>
-          <Segments
-            data={WINDOWS}
-            value={window}
-            onChange={(value) => change({ window: value === "1h" ? null : value })}
-            label="How far back the figures go"
-          />
+          {!limited && (
+            <Segments
+              data={WINDOWS}
+              value={window}
+              onChange={(value) => change({ window: value === "1h" ? null : value })}
+              label="How far back the figures go"
+            />
+          )}
         </div>
-        {stats.error && !data ? (
+        {limited ? null : stats.error && !data ? (
           <div className="panel-body">
             <Problem error={stats.error} retry={() => void stats.refetch()} />
           </div>
@@ -156,49 +168,51 @@ export default function Overview() {
         <FirstStep />
       ) : (
         <>
-          <div className="grid cols-2">
-            <Panel
-              title="Executions"
-              aside={
-                <span className="legend">
-                  <span>
-                    <i style={{ background: "var(--good-fill)" }} /> succeeded
+          {!limited && (
+            <div className="grid cols-2">
+              <Panel
+                title="Executions"
+                aside={
+                  <span className="legend">
+                    <span>
+                      <i style={{ background: "var(--good-fill)" }} /> succeeded
+                    </span>
+                    <span>
+                      <i style={{ background: "var(--bad-fill)" }} /> failed
+                    </span>
+                    <span>
+                      <i style={{ boxShadow: "inset 0 0 0 1.5px var(--warn-fill)" }} /> did not run
+                    </span>
                   </span>
-                  <span>
-                    <i style={{ background: "var(--bad-fill)" }} /> failed
+                }
+              >
+                {data ? (
+                  <EndedChart minutes={data.minutes} windowMs={windowMs} step={step} />
+                ) : (
+                  <Skeleton height={132} />
+                )}
+              </Panel>
+              <Panel
+                title="Lateness"
+                aside={
+                  <span className="legend">
+                    <span>
+                      <i style={{ background: "var(--busy-fill)", height: 3 }} /> p50
+                    </span>
+                    <span>
+                      <i style={{ background: "var(--warn-fill)", height: 3 }} /> p99
+                    </span>
                   </span>
-                  <span>
-                    <i style={{ boxShadow: "inset 0 0 0 1.5px var(--warn-fill)" }} /> did not run
-                  </span>
-                </span>
-              }
-            >
-              {data ? (
-                <EndedChart minutes={data.minutes} windowMs={windowMs} step={step} />
-              ) : (
-                <Skeleton height={132} />
-              )}
-            </Panel>
-            <Panel
-              title="Lateness"
-              aside={
-                <span className="legend">
-                  <span>
-                    <i style={{ background: "var(--busy-fill)", height: 3 }} /> p50
-                  </span>
-                  <span>
-                    <i style={{ background: "var(--warn-fill)", height: 3 }} /> p99
-                  </span>
-                </span>
-              }
-            >
-              {data ? (
-                <LatenessChart minutes={data.minutes} windowMs={windowMs} step={step} />
-              ) : (
-                <Skeleton height={132} />
-              )}
-            </Panel>
-          </div>
+                }
+              >
+                {data ? (
+                  <LatenessChart minutes={data.minutes} windowMs={windowMs} step={step} />
+                ) : (
+                  <Skeleton height={132} />
+                )}
+              </Panel>
+            </div>
+          )}
           <div className="grid cols-3">
             <Panel
               title="Fires next"
@@ -209,7 +223,7 @@ export default function Overview() {
                 </Link>
               }
             >
-              {data ? <NextFires fires={data.next_fires} /> : <Lines count={6} />}
+              {fires ? <NextFires fires={fires} /> : <Lines count={6} />}
             </Panel>
             <Panel
               title="Fails now"
@@ -248,6 +262,10 @@ const VERDICT_ICONS: Record<string, ReactNode> = {
   quiet: <IconMinus size={22} stroke={2.5} />,
   busy: <IconHourglass size={20} stroke={2} />,
 };
+
+function nextFireOf(job: JobOut): NextFire[] {
+  return job.next_fire_at ? [{ job_id: job.id, job_name: job.name, due: job.next_fire_at }] : [];
+}
 
 function isUnreachable(error: unknown): boolean {
   return error instanceof ApiError && error.unreachable;

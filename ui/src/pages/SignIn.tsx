@@ -66,7 +66,7 @@ export default function SignIn() {
         <PasswordInput
           label="API key"
           description="The first one was written into the log when Tocsin was started for the first time."
-          placeholder="tocsin_…"
+          placeholder="tcs_…"
           autoComplete="current-password"
           autoFocus
           value={key}
