@@ -261,6 +261,21 @@ async def test_who_sends_nothing_is_told_to_come_back(monkeypatch: pytest.Monkey
     assert caller.ended
 
 
+async def test_bytes_that_make_no_line_do_not_keep_a_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job_stream, "IDLE", 0.05)
+    async with serving(MemoryStore()) as api:
+        caller = Caller(api).begin()
+        caller.write(line(name="a"))
+        ending = asyncio.create_task(caller.end())
+        while not ending.done():
+            caller.write(b" ")
+            await asyncio.sleep(0.001)
+        answers = await ending
+    assert answers[-1]["problem"]["code"] == "stream_idle"
+
+
 async def test_one_key_cannot_take_the_places_of_all() -> None:
     async with guarded(MemoryStore()) as gate:
         keys = [(await gate.make(role="editor"))["key"] for _ in range(2)]

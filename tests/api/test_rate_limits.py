@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.types import Scope
 
@@ -77,6 +78,23 @@ async def test_the_sixth_write_is_refused_and_told_when_to_come_back(door: Door)
     assert "x-request-id" in refused.headers
     # Nothing was changed by it.
     assert len((await door.ask("GET")).json()["items"]) == 5
+
+
+async def test_a_stream_of_jobs_is_one_write(door: Door) -> None:
+    transport = httpx.ASGITransport(app=door.app, client=("192.0.2.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+
+        async def send(number: int) -> httpx.Response:
+            lines = b"".join(
+                orjson.dumps(JOB | {"name": f"{number}-{n}"}) + b"\n" for n in range(9)
+            )
+            headers = {"content-type": "application/x-ndjson"}
+            return await client.post(f"{JOBS}:batch", content=lines, headers=headers)
+
+        answers = [await send(number) for number in range(6)]
+    assert [one.status_code for one in answers] == [200] * 5 + [429]
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert len((await door.ask("GET", f"{JOBS}?limit=100")).json()["items"]) == 5 * 9
 
 
 async def test_addresses_are_counted_apart(door: Door) -> None:

@@ -155,6 +155,25 @@ async def test_who_is_refused_while_sending_can_read_why(
     assert server.headers == []
 
 
+async def test_garbage_behind_requests_under_way_ends_the_connection_without_an_error(
+    server: Server,
+) -> None:
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    reader, writer = await server.connect()
+    get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(get + get + b"\x00garbage\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        assert b" 400 " not in await rest(reader), "that would look like the answer to the first"
+    writer.close()
+    reader, writer = await server.connect()
+    writer.write(get)
+    async with asyncio.timeout(PATIENCE):
+        await reader.readuntil(b"\r\n\r\nxx")
+    writer.close()
+    assert raised == []
+
+
 async def test_a_body_that_nobody_wants_any_more_does_not_keep_the_connection(
     server: Server,
 ) -> None:

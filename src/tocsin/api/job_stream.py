@@ -36,7 +36,7 @@ SLICE = 50
 """Lines that are checked, or answered, before other work has its turn: about 1 ms."""
 
 IDLE = 60.0
-"""Seconds without a byte after which a stream is ended."""
+"""Seconds without the end of a line after which a stream is ended."""
 
 SEND_TIMEOUT = 30.0
 """Seconds that a client may leave answers unread before it is hung up on."""
@@ -132,26 +132,35 @@ class JobStreamAnswer(Response):
 
     async def _read(self, receive: Receive) -> None:
         try:
-            more = True
+            more, patience = True, self._patience()
             while more:
-                async with asyncio.timeout(IDLE):
+                async with asyncio.timeout_at(patience):
                     message = await receive()
                 if message["type"] == "http.disconnect":
                     # What waits was not promised to anybody.
                     self._waiting = []
                     raise _Gone
-                await self._check(self._lines.feed(message.get("body", b"")))
+                found = self._lines.feed(message.get("body", b""))
+                if found:
+                    await self._check(found)
+                    # Bytes that make no line do not keep a stream: its key may be revoked by now.
+                    patience = self._patience()
                 more = message.get("more_body", False)
             await self._check(self._lines.end())
         except TimeoutError:
             self._why_no_more = problem(
-                408, "stream_idle", f"no byte came for {IDLE:g} s; send the rest as another stream"
+                408, "stream_idle", f"no line came for {IDLE:g} s; send the rest as another stream"
             )
         except StoreError as error:  # it was asked for secrets
             self._why_no_more = of_error(error)
         finally:
             self._read_all = True
             self._arrived.set()
+
+    @staticmethod
+    def _patience() -> float:
+        """When the next line has to be there."""
+        return asyncio.get_running_loop().time() + IDLE
 
     async def _check(self, found: Sequence[tuple[int, bytes | None]]) -> None:
         for start in range(0, len(found), SLICE):

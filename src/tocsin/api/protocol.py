@@ -209,7 +209,7 @@ class BoundedHttp(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        if not self.transport.can_write_eof():  # over TLS
+        if not is_own or not self.transport.can_write_eof():  # the second is so over TLS
             self._close()
             return
         # To close while something comes in is to reset the connection, and that may take the

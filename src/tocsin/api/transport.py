@@ -42,7 +42,7 @@ class OneWrite:
 
     def abort(self) -> None:
         """Close at once."""
-        self._held = []
+        self._held, self._size = [], 0
         self._transport.abort()
 
     def _flush(self) -> None:

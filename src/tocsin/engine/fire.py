@@ -220,7 +220,8 @@ class AheadLoop(FireLoop):
         hurried = self._exact.expecting()
         ahead = min(SMALL_BATCH if hurried else BATCH, dispatcher.ahead_limit)
         slots = self._exact.slots
-        if hurried or dispatcher.full_lanes() or ahead + slots > dispatcher.room:
+        # A crowded lane is passed over here, and not there.
+        if hurried or saturated or dispatcher.full_lanes() or ahead + slots > dispatcher.room:
             slots = 0
         claimed: Claimed | None = None
         if ahead:
