@@ -8,13 +8,15 @@ import asyncio
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import chromium
 from tests.e2e.png import smaller
 from tests.e2e.stage import make_past
-from tests.support.process import KEY, Receiver, Tocsin, now_ms, wait_until
+from tests.support.process import KEY, Receiver, Tocsin, now_ms, rfc3339, wait_until
+from tocsin.domain.instant import DAY
 
 DOCUMENTED = {
     "overview",
@@ -24,10 +26,18 @@ DOCUMENTED = {
     "job",
     "editor",
     "execution",
+    "executions",
+    "cluster",
+    "keys",
+    "secrets",
+    "audit",
+    "sign-in",
     "phone-overview",
 }
 
 WIDE = {"width": 1280, "height": 800}
+LOW = {"width": 1280, "height": 640}
+"""For pages that have little to show, or much of the same."""
 PHONE = {"width": 390, "height": 844}
 
 
@@ -37,22 +47,59 @@ def main(folder: Path, only: set[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         receiver = Receiver(home)
-        node = Tocsin(
-            home, env={"TOCSIN_EGRESS_ALLOW": "127.0.0.0/8", "TOCSIN_NODE_NAME": "eu-west-1a"}
-        )
+        node = _node(home, "eu-west-1a")
+        second = _node(home, "eu-west-1b")
         try:
             asyncio.run(
                 make_past(node.database, base_url=f"http://127.0.0.1:{receiver.port}", now=now_ms())
             )
             node.start()
+            second.start()
             wait_until(
                 lambda: len(node.get("/executions", state="succeeded", limit=5)["items"]) >= 5,
                 "something has run",
             )
+            _furnish(node)
             _take(node, folder, only)
         finally:
+            second.close()
             node.close()
             receiver.close()
+
+
+def _node(home: Path, name: str) -> Tocsin:
+    """One of the nodes on the database of the stage."""
+    env = {"TOCSIN_EGRESS_ALLOW": "127.0.0.0/8", "TOCSIN_NODE_NAME": name}
+    return Tocsin(home, env=env, name=name)
+
+
+def _furnish(node: Tocsin) -> None:
+    """Keys, secrets and what the audit log tells of them; all made up, and gone with the server."""
+    keys: tuple[dict[str, Any], ...] = (
+        {"name": "deploy-pipeline", "role": "editor"},
+        {"name": "grafana", "role": "viewer", "expires_at": rfc3339(now_ms() + 90 * DAY)},
+        {"name": "on-call", "role": "operator"},
+        {"name": "shop-team", "role": "operator", "tags": ["shop"]},
+        {"name": "old-laptop", "role": "editor"},
+    )
+    made = {key["name"]: node.post("/keys", key) for key in keys}
+    node.client.delete(f"/api/v1/keys/{made['old-laptop']['id']}").raise_for_status()
+    for name in ("CRM_TOKEN", "HOOK_PASSWORD", "WAREHOUSE_API_KEY"):
+        node.client.put(
+            f"/api/v1/secrets/{name}", json={"value": f"made-up-{name.lower()}"}
+        ).raise_for_status()
+    for job, header in (
+        ("sync-crm-contacts", "{{ secret.CRM_TOKEN }}"),
+        ("export-to-warehouse", "{{ secret.WAREHOUSE_API_KEY }}"),
+    ):
+        node.client.patch(
+            f"/api/v1/jobs/{job}", json={"target": {"headers": {"X-Api-Key": header}}}
+        ).raise_for_status()
+    for act in ("pause", "resume"):
+        node.client.post(
+            f"/api/v1/jobs/backup-databases/{act}",
+            headers={"Authorization": f"Bearer {made['on-call']['key']}"},
+        ).raise_for_status()
 
 
 def _take(node: Tocsin, folder: Path, only: set[str]) -> None:
@@ -73,7 +120,12 @@ def _take(node: Tocsin, folder: Path, only: set[str]) -> None:
         "executions": "/executions",
         "execution": f"/executions/{failed}",
         "execution-skipped": f"/executions/{skipped}",
+    }
+    low_pages = {
         "cluster": "/cluster",
+        "keys": "/keys",
+        "secrets": "/secrets",
+        "audit": "/audit",
     }
     with chromium() as browser:
         for scheme in ("light", "dark"):
@@ -87,6 +139,12 @@ def _take(node: Tocsin, folder: Path, only: set[str]) -> None:
                     _shoot(page, base + path, folder, _named(name, scheme), only)
             if scheme == "light":
                 _special(page, base, folder, only)
+                page.set_viewport_size(LOW)
+                for name, path in low_pages.items():
+                    _shoot(page, base + path, folder, name, only)
+                # Nobody is signed in any more.
+                context.clear_cookies()
+                _shoot(page, f"{base}/sign-in", folder, "sign-in", only)
             context.close()
         for scheme in ("light", "dark"):
             context = browser.new_context(
