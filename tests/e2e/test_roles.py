@@ -78,6 +78,26 @@ def test_a_viewer_is_told_why_not(visit: VisitFactory, job: Any, node: Tocsin) -
     assert node.get("/executions", job="guarded", state="succeeded")["items"] == []
 
 
+def test_pages_that_are_opened_by_hand_offer_nothing_to_a_viewer(
+    visit: VisitFactory, job: Any, node: Tocsin
+) -> None:
+    node.client.put("/api/v1/secrets/KEPT", json={"value": "made-up"}).raise_for_status()
+    look = visit(key=new_key(node, "viewer")["key"])
+    for path, button, role in (
+        ("/keys", "New key", "admin"),
+        ("/secrets", "New secret", "editor"),
+    ):
+        page = look.open(path)
+        expect(page.get_by_role("button", name=button)).to_be_disabled()
+        reason = f"Needs the role {role}; this key has the role viewer."
+        expect(page.locator(f"[data-tip='{reason}']")).to_have_count(1)
+    # It may read what there is, and is not offered to change it.
+    expect(page.get_by_role("row", name=re.compile("KEPT"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("New value|Delete"))).to_have_count(0)
+    look.settle()
+    assert look.violations() == []
+
+
 def test_a_key_for_some_tags_is_told_of_its_own_jobs(
     visit: VisitFactory, job: Any, node: Tocsin
 ) -> None:

@@ -9,6 +9,7 @@ import { ApiError, messageOf } from "../api/problem";
 import { type KeyOut, keysQuery } from "../api/queries";
 import { useSession } from "../api/session";
 import { Code } from "../components/Code";
+import { Guarded } from "../components/Guarded";
 import { Lines } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import { ScrollX } from "../components/ScrollX";
@@ -32,7 +33,7 @@ export default function Keys() {
   const keys = useQuery(keysQuery());
   const [creating, setCreating] = useState(false);
   const [shown, setShown] = useState<Created | null>(null);
-  const { namespace } = useSession();
+  const { namespace, refusal } = useSession();
   const refresh = () => client.invalidateQueries({ queryKey: ["keys"] });
   const complain = (error: unknown) =>
     notifications.show({ color: "red", title: "Not done", message: messageOf(error) });
@@ -62,9 +63,17 @@ export default function Keys() {
       <div className="page-head">
         <h1>API keys</h1>
         <div className="actions">
-          <Button leftSection={<IconKey size={15} />} onClick={() => setCreating(true)}>
-            New key
-          </Button>
+          <Guarded reason={refusal("admin")}>
+            {(disabled) => (
+              <Button
+                leftSection={<IconKey size={15} />}
+                disabled={disabled}
+                onClick={() => setCreating(true)}
+              >
+                New key
+              </Button>
+            )}
+          </Guarded>
         </div>
       </div>
       {keys.error ? (

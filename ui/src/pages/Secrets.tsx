@@ -7,6 +7,8 @@ import { type FormEvent, useState } from "react";
 import { ask } from "../api/client";
 import { messageOf } from "../api/problem";
 import { type SecretOut, secretsQuery } from "../api/queries";
+import { useSession } from "../api/session";
+import { Guarded } from "../components/Guarded";
 import { Lines } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import { ScrollX } from "../components/ScrollX";
@@ -18,6 +20,7 @@ export default function Secrets() {
   useTitle("Secrets");
   const client = useQueryClient();
   const secrets = useQuery(secretsQuery());
+  const refused = useSession().refusal("editor");
   const [editing, setEditing] = useState<string | null>(null);
   const refresh = () => client.invalidateQueries({ queryKey: ["secrets"] });
   const remove = useMutation({
@@ -37,9 +40,17 @@ export default function Secrets() {
           </div>
         </div>
         <div className="actions">
-          <Button leftSection={<IconLock size={15} />} onClick={() => setEditing("")}>
-            New secret
-          </Button>
+          <Guarded reason={refused}>
+            {(disabled) => (
+              <Button
+                leftSection={<IconLock size={15} />}
+                disabled={disabled}
+                onClick={() => setEditing("")}
+              >
+                New secret
+              </Button>
+            )}
+          </Guarded>
         </div>
       </div>
       {secrets.error ? (
@@ -79,36 +90,41 @@ export default function Secrets() {
                       {secret.used_by === undefined ? "" : count(secret.used_by, "job")}
                     </td>
                     <td className="right nowrap">
-                      <Button
-                        variant="subtle"
-                        color="gray"
-                        size="compact-xs"
-                        onClick={() => setEditing(secret.name)}
-                      >
-                        New value
-                      </Button>
-                      <Button
-                        variant="subtle"
-                        color="gray"
-                        c="var(--bad)"
-                        size="compact-xs"
-                        leftSection={<IconTrash size={13} />}
-                        onClick={() =>
-                          modals.openConfirmModal({
-                            title: `Delete ${secret.name}?`,
-                            children: (
-                              <Text size="sm">
-                                Calls of jobs that use it fail from now on. This cannot be undone.
-                              </Text>
-                            ),
-                            labels: { confirm: "Delete", cancel: "Keep" },
-                            confirmProps: { color: "red.8" },
-                            onConfirm: () => remove.mutate(secret),
-                          })
-                        }
-                      >
-                        Delete
-                      </Button>
+                      {refused === null && (
+                        <>
+                          <Button
+                            variant="subtle"
+                            color="gray"
+                            size="compact-xs"
+                            onClick={() => setEditing(secret.name)}
+                          >
+                            New value
+                          </Button>
+                          <Button
+                            variant="subtle"
+                            color="gray"
+                            c="var(--bad)"
+                            size="compact-xs"
+                            leftSection={<IconTrash size={13} />}
+                            onClick={() =>
+                              modals.openConfirmModal({
+                                title: `Delete ${secret.name}?`,
+                                children: (
+                                  <Text size="sm">
+                                    Calls of jobs that use it fail from now on. This cannot be
+                                    undone.
+                                  </Text>
+                                ),
+                                labels: { confirm: "Delete", cancel: "Keep" },
+                                confirmProps: { color: "red.8" },
+                                onConfirm: () => remove.mutate(secret),
+                              })
+                            }
+                          >
+                            Delete
+                          </Button>
+                        </>
+                      )}
                     </td>
                   </tr>
                 ))}
