@@ -1,74 +1,66 @@
 import type { AttemptOut } from "../api/schema";
+import { courseOf, type Part, type Phase } from "../lib/phases";
 import { millis } from "../lib/time";
 
-const PHASES = [
-  ["dns_ms", "DNS", "#8e7cc3"],
-  ["connect_ms", "Connect", "#d08a3c"],
-  ["proxy_ms", "Proxy", "#8a8f3c"],
-  ["tls_ms", "TLS", "#b56aa3"],
-  ["first_byte_ms", "First byte", "#4a8fd0"],
-  ["body", "Body", "#4e9f74"],
-] as const;
+const LOOK: Record<Phase, { label: string; fill: string }> = {
+  dns_ms: { label: "DNS", fill: "#8e7cc3" },
+  connect_ms: { label: "Connect", fill: "#d08a3c" },
+  proxy_ms: { label: "Proxy", fill: "#8a8f3c" },
+  tls_ms: { label: "TLS", fill: "#b56aa3" },
+  first_byte_ms: { label: "First byte", fill: "#4a8fd0" },
+  body: { label: "Body", fill: "#4e9f74" },
+};
 
-/** Where the time of a call went, phase by phase. */
+/** Where the time of a call went, phase by phase; the one that it ended in is hatched. */
 export function Waterfall({ attempt, scale }: { attempt: AttemptOut; scale?: number }) {
-  const timings = attempt.timings;
-  if (!timings) return null;
-  const total = timings.total_ms ?? attempt.duration_ms;
-  const known =
-    (timings.dns_ms ?? 0) +
-    (timings.connect_ms ?? 0) +
-    (timings.proxy_ms ?? 0) +
-    (timings.tls_ms ?? 0);
-  const rest =
-    timings.first_byte_ms === null ? null : Math.max(0, total - known - timings.first_byte_ms);
-  const whole = Math.max(scale ?? total, 0.001);
-  let at = 0;
+  const course = courseOf(attempt);
+  if (!course) return null;
+  const whole = Math.max(scale ?? course.total, 0.001);
   // Few calls go through a proxy; the others need no line for it.
-  const phases = PHASES.filter(([name]) => name !== "proxy_ms" || timings.proxy_ms != null);
-  const rows = phases.map(([name, label, fill]) => {
-    const length = (name === "body" ? rest : timings[name]) ?? null;
-    const start = at;
-    at += length ?? 0;
-    return { label, fill, length, start };
-  });
+  const parts = course.parts.filter((part) => part.phase !== "proxy_ms" || part.length !== null);
+  const open = parts.find((part) => part.open);
+  const end =
+    attempt.error_kind === "timeout" ? "until the timeout" : "until the connection failed";
   return (
     <div className="waterfall">
-      {rows.map((row) => (
-        <Row key={row.label} {...row} whole={whole} />
+      {parts.map((part) => (
+        <Row key={part.phase} part={part} whole={whole} />
       ))}
       <strong>Total</strong>
       <span />
-      <strong className="right num">{millis(total)}</strong>
+      <strong className="right num">{millis(course.total)}</strong>
+      {open && (
+        <span className="said dim">
+          {LOOK[open.phase].label}: waited here {end}
+        </span>
+      )}
+      {course.untold && (
+        <span className="said dim">What it waited for {end} was not measured.</span>
+      )}
     </div>
   );
 }
 
-function Row({
-  label,
-  fill,
-  length,
-  start,
-  whole,
-}: {
-  label: string;
-  fill: string;
-  length: number | null;
-  start: number;
-  whole: number;
-}) {
+function Row({ part, whole }: { part: Part; whole: number }) {
+  const { label, fill } = LOOK[part.phase];
   const percent = (value: number) => `${Math.min(100, (value / whole) * 100)}%`;
+  const dim = part.length === null ? " dim" : "";
   return (
     <>
-      <span className={length === null ? "dim" : ""}>{label}</span>
+      <span className={dim.trim()}>{label}</span>
       <span className="track">
-        {length !== null && (
-          <i style={{ left: percent(start), width: percent(length), background: fill }} />
+        {part.length !== null && (
+          <i
+            className={part.open ? "open" : undefined}
+            style={{
+              left: percent(part.start),
+              width: percent(part.length),
+              [part.open ? "color" : "background"]: fill,
+            }}
+          />
         )}
       </span>
-      <span className={`right num${length === null ? " dim" : ""}`}>
-        {length === null ? "–" : millis(length)}
-      </span>
+      <span className={`right num${dim}`}>{millis(part.length)}</span>
     </>
   );
 }
