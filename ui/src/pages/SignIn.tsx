@@ -65,7 +65,7 @@ export default function SignIn() {
       >
         <PasswordInput
           label="API key"
-          description="The first one was written into the log when Tocsin was started for the first time."
+          description="The first one was told on standard error when Tocsin was started for the first time."
           placeholder="tcs_…"
           autoComplete="current-password"
           autoFocus
