@@ -288,11 +288,11 @@ class Node:
         upkeep = [asyncio.create_task(self._vault.run(), name="vault")]
         if self._tls is not None:
             upkeep.append(asyncio.create_task(self._tls.run(), name="tls"))
-        if self._role is None or self._role.first:
-            if self._settings.auth == "on":
-                await self._ensure_first_key()
-            if self._settings.demo:
-                await self._add_demo_jobs()
+        if self._settings.auth == "on":
+            # Each of several processes: only one makes it, but none may answer before it is made.
+            await self._ensure_first_key()
+        if self._settings.demo and (self._role is None or self._role.first):
+            await self._add_demo_jobs()
         # What is alive by now stays: the collector need not look at it again and again.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)

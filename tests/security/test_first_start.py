@@ -154,6 +154,14 @@ def test_nodes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
             one.close()
 
 
+def test_none_of_several_processes_answers_before_there_is_a_key(
+    node: Callable[..., Tocsin],
+) -> None:
+    several = node(options=("--processes", "3")).start()
+    assert {ask(several, KEY).status_code for _ in range(100)} == {200}
+    assert several.log_path.read_text().count('"first_key.made"') == 1
+
+
 def test_the_demo_saves_the_key_for_the_command_line(
     node: Callable[..., Plain], tmp_path: Path
 ) -> None:
