@@ -208,6 +208,23 @@ def test_of_what_came_at_its_instant_that_is_turned_away_which_finds_no_slot() -
     assert list(lanes.take()) == came[:2]
 
 
+def test_what_waits_for_its_lane_keeps_back_nothing_of_its_job_in_another() -> None:
+    lanes = Lanes(max_in_flight=3, max_per_lane=2, max_per_job=2)
+    (one,) = held(lanes, ONE)
+    held(lanes, MOVED)
+    assert len(take(lanes)) == 2
+    (moved,) = held(lanes, MOVED)
+    (other,) = held(lanes, ONE)
+    assert take(lanes) == [], "the job has its limit"
+    held(lanes, TWO)
+    assert take(lanes) == ["two"], "and now the lane of its new target too"
+    lanes.ended(one)
+    assert list(lanes.take()) == [other]
+    lanes.ended(other)
+    assert list(lanes.take()) == []
+    lanes.remove(moved)
+
+
 @examples(300)
 @given(
     max_in_flight=st.integers(1, 40),

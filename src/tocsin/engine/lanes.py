@@ -31,7 +31,8 @@ class Lanes:
         self._ready: dict[int, deque[Held]] = {}
         self._calling: dict[int, int] = {}
         self._calling_of_job: dict[str, int] = {}
-        self._set_aside: dict[str, deque[Held]] = {}
+        self._set_aside: dict[str, dict[int, deque[Held]]] = {}
+        """By job and lane: a job that has got another target has claims in both lanes."""
         self._turns: deque[int] = deque()
         self._in_turns: set[int] = set()
         self.in_flight = 0
@@ -74,8 +75,12 @@ class Lanes:
             job_id = held.claim.execution.job_id
             of_job = self._calling_of_job.get(job_id, 0)
             if of_job >= self._max_per_job:
-                held.set_aside = True
-                self._set_aside.setdefault(job_id, deque()).append(held)
+                aside = self._set_aside.setdefault(job_id, {}).setdefault(lane, deque())
+                if held.set_aside:  # It was let in, and another lane has got the slot.
+                    aside.appendleft(held)
+                else:
+                    held.set_aside = True
+                    aside.append(held)
                 self._give_turn(lane)
                 continue
             self.in_flight += 1
@@ -100,10 +105,9 @@ class Lanes:
         """Take a claim that has not started out of its lane."""
         execution = held.claim.execution
         aside = self._set_aside.get(execution.job_id)
-        if aside is not None and held in aside:
-            aside.remove(held)
-            if not aside:
-                del self._set_aside[execution.job_id]
+        if aside is not None and held in aside.get(execution.lane, ()):
+            aside[execution.lane].remove(held)
+            self._forget_empty(execution.job_id, execution.lane)
             return
         waiting = self._ready.get(execution.lane)
         if waiting is None or held not in waiting:
@@ -180,17 +184,27 @@ class Lanes:
         return self._max_in_flight if exact else self._max_ahead
 
     def _let_in(self, job_id: str) -> None:
-        """Put what was set aside first back into its lane, where its job may have one more call.
+        """Put what was set aside back into its lane, where its job may have one more call.
 
-        The lane is its own: a job that has got another target has claims in both lanes.
+        The first of each lane: which of them has a slot next is not known, and one that waits for
+        its lane must not keep back another. Who comes too late is set aside again.
         """
         if self._calling_of_job.get(job_id, 0) >= self._max_per_job:
             return
+        for lane, aside in list(self._set_aside[job_id].items()):
+            held = aside.popleft()
+            self._forget_empty(job_id, lane)
+            self._put_back(lane, held)
+
+    def _forget_empty(self, job_id: str, lane: int) -> None:
         aside = self._set_aside[job_id]
-        held = aside.popleft()
+        if not aside[lane]:
+            del aside[lane]
         if not aside:
             del self._set_aside[job_id]
-        lane, exact = held.claim.execution.lane, held.claim.execution.exact
+
+    def _put_back(self, lane: int, held: Held) -> None:
+        exact = held.claim.execution.exact
         waiting = self._ready.setdefault(lane, deque())
         place = 0 if exact else _first_ahead(waiting)
         for other in islice(waiting, place, None):
