@@ -9,13 +9,12 @@ import type { ExecutionOut } from "../api/schema";
 import { count } from "../lib/text";
 import { millis } from "../lib/time";
 import { explain, reasonWords } from "../lib/words";
-import { Lines } from "./Panel";
 import { Problem } from "./Problem";
 import { StateBadge } from "./State";
 import { ClockTime } from "./Time";
-import { useLinks } from "./useLinks";
 import { useRowKeys } from "./useRowKeys";
 import { useWindowRows } from "./useWindowRows";
+import { placed, WindowRows } from "./WindowRows";
 
 const ROW = 32;
 const PHONE_ROW = 54;
@@ -33,13 +32,12 @@ export function ExecutionRows({
   sticky: boolean;
 }) {
   const navigate = useNavigate();
-  const follow = useLinks();
   const top = useRef<HTMLDivElement>(null);
   // While somebody reads further down, the list stands still: new rows would move it.
   const reading = useReading(top);
   const fresh = useFresh(reading, filter.job);
   const list = useChunks(executionChunks(filter), { still: reading });
-  const { ref, rows, total, margin, phone, scrollTo } = useWindowRows({
+  const sight = useWindowRows({
     count: list.count,
     height: ROW,
     phoneHeight: PHONE_ROW,
@@ -47,7 +45,7 @@ export function ExecutionRows({
   });
   const at = useRowKeys({
     length: list.count,
-    show: (index) => scrollTo(index),
+    show: (index) => sight.scrollTo(index),
     open: (index) => {
       const one = list.at(index);
       if (one) void navigate(`/executions/${one.id}`);
@@ -76,38 +74,24 @@ export function ExecutionRows({
           </Button>
         </div>
       )}
-      {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key on a link is a click */}
-      <div
-        ref={ref}
-        role="rowgroup"
-        className="vgrid"
-        style={{ height: total || undefined }}
-        data-testid="rows"
-        data-old={list.old || undefined}
-        aria-busy={list.pending || undefined}
-        onClick={follow}
-      >
-        {list.pending && <Lines count={8} />}
-        {!list.pending && list.count === 0 && <div className="blank">{nothing(filter)}</div>}
-        {rows.map((row) => {
-          const one = list.at(row.index);
-          const place = { height: row.size, transform: `translateY(${row.start - margin}px)` };
-          if (!one) return <div key={row.index} className="vrow coming" style={place} />;
-          return (
-            <ExecutionRow
-              key={one.id}
-              one={one}
-              number={row.index}
-              withJob={withJob}
-              phone={phone}
-              current={row.index === at}
-              grid={grid}
-              top={row.start - margin}
-              height={row.size}
-            />
-          );
-        })}
-      </div>
+      <WindowRows
+        list={list}
+        sight={sight}
+        empty={nothing(filter)}
+        row={(one, place) => (
+          <ExecutionRow
+            key={one.id}
+            one={one}
+            number={place.index}
+            withJob={withJob}
+            phone={sight.phone}
+            current={place.index === at}
+            grid={grid}
+            top={place.top}
+            height={place.height}
+          />
+        )}
+      />
       {list.error && <Problem error={list.error} retry={list.retry} />}
     </div>
   );
@@ -195,7 +179,7 @@ const ExecutionRow = memo(function ExecutionRow(props: RowProps) {
       role="row"
       aria-rowindex={number + 2}
       className={`vrow ${grid}`}
-      style={{ height, transform: `translateY(${top}px)` }}
+      style={placed({ top, height })}
       data-current={current || undefined}
       data-execution={one.id}
     >

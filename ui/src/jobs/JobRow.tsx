@@ -5,6 +5,7 @@ import { Check } from "../components/Check";
 import { StateMark, StatusBadge } from "../components/State";
 import { Strip } from "../components/Strip";
 import { RelTime } from "../components/Time";
+import { placed } from "../components/WindowRows";
 import { percent } from "../lib/text";
 import { millis } from "../lib/time";
 
@@ -41,7 +42,7 @@ export const JobRow = memo(function JobRow(props: Props) {
       role="row"
       aria-rowindex={number + 2}
       className="vrow jobs-grid"
-      style={{ height, transform: `translateY(${top}px)` }}
+      style={placed({ top, height })}
       data-current={current || undefined}
       data-selected={selected}
       data-job={job.name}

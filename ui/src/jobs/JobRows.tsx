@@ -4,12 +4,11 @@ import { useNavigate } from "react-router";
 import type { Chunks } from "../api/chunks";
 import type { JobOut } from "../api/schema";
 import { Check } from "../components/Check";
-import { Lines } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import type { Verb } from "../components/useJobActions";
-import { useLinks } from "../components/useLinks";
 import { useRowKeys } from "../components/useRowKeys";
 import { useWindowRows } from "../components/useWindowRows";
+import { WindowRows } from "../components/WindowRows";
 import { JobRow, pathOf, type RowHandlers } from "./JobRow";
 import type { Sort } from "./query";
 import { type Opened, RowMenu } from "./RowMenu";
@@ -37,15 +36,14 @@ export function JobRows({
   onVerb: (verb: Verb, job: JobOut) => void;
 }) {
   const navigate = useNavigate();
-  const follow = useLinks();
   const [menu, setMenu] = useState<Opened | null>(null);
-  const { ref, rows, first, last, total, margin, phone, scrollTo } = useWindowRows({
+  const sight = useWindowRows({
     count: list.count,
     height: ROW,
     phoneHeight: PHONE_ROW,
     show: list.show,
   });
-  const recent = useRecent(list, first, last);
+  const recent = useRecent(list, sight.first, sight.last);
   const toggle = (job: JobOut) => {
     const next = new Map(selected);
     if (!next.delete(job.id)) next.set(job.id, job);
@@ -53,7 +51,7 @@ export function JobRows({
   };
   const at = useRowKeys({
     length: list.count,
-    show: (index) => scrollTo(index),
+    show: (index) => sight.scrollTo(index),
     open: (index) => {
       const job = list.at(index);
       if (job) void navigate(pathOf(job));
@@ -79,51 +77,28 @@ export function JobRows({
     [],
   );
 
-  const empty = !list.pending && !list.error && list.count === 0;
   return (
     <div className="panel" role="table" aria-label="Jobs" aria-rowcount={list.count + 1}>
       <Head list={list} sort={sort} onSort={onSort} selected={selected} onSelect={onSelect} />
-      {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key on a link is a click */}
-      <div
-        ref={ref}
-        role="rowgroup"
-        className="vgrid"
-        style={{ height: total || undefined }}
-        data-testid="rows"
-        data-old={list.old || undefined}
-        aria-busy={list.pending || undefined}
-        onClick={follow}
-      >
-        {list.pending && <Lines count={8} />}
-        {empty && <div className="blank">No job fits. Change or remove a filter.</div>}
-        {rows.map((row) => {
-          const job = list.at(row.index);
-          const top = row.start - margin;
-          if (!job) {
-            return (
-              <div
-                key={row.index}
-                className="vrow coming"
-                style={{ height: row.size, transform: `translateY(${top}px)` }}
-              />
-            );
-          }
-          return (
-            <JobRow
-              key={job.id}
-              job={job}
-              recent={recent.get(job.id)}
-              number={row.index}
-              selected={selected.has(job.id)}
-              current={row.index === at}
-              phone={phone}
-              top={top}
-              height={row.size}
-              handlers={handlers}
-            />
-          );
-        })}
-      </div>
+      <WindowRows
+        list={list}
+        sight={sight}
+        empty="No job fits. Change or remove a filter."
+        row={(job, place) => (
+          <JobRow
+            key={job.id}
+            job={job}
+            recent={recent.get(job.id)}
+            number={place.index}
+            selected={selected.has(job.id)}
+            current={place.index === at}
+            phone={sight.phone}
+            top={place.top}
+            height={place.height}
+            handlers={handlers}
+          />
+        )}
+      />
       {list.error && <Problem error={list.error} retry={list.retry} />}
       {menu && (
         <RowMenu key={menu.job.id} opened={menu} onClose={() => setMenu(null)} onVerb={onVerb} />
