@@ -159,8 +159,14 @@ def _check_misfires(
     restored_at: int,
 ) -> None:
     """Of the time that is gone, so much runs again as after an outage of that length."""
-    # What had been claimed ahead when the backup was taken goes on: that is up to one second.
-    gone = [row for row in rows if taken_at + 1_000 < row.fire_time <= restored_at - GRACE - 1_000]
+    # What had been claimed ahead when the backup was taken goes on: that is up to one second. One
+    # row stands for a range of what was skipped, which may begin within that second.
+    gone = [
+        row
+        for row in rows
+        if taken_at + 1_000 < (row.skipped_until or row.fire_time)
+        and row.fire_time <= restored_at - GRACE - 1_000
+    ]
     ran = [row for row in gone if row.state == "succeeded"]
     called = {one.execution_id for one in again if one.job_id == job["id"]}
     assert all(row.id in called for row in ran), "succeeded, but never arrived"

@@ -1,6 +1,8 @@
 """Connections to a real PostgreSQL by TLS, as the URL asks for it."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -39,8 +41,14 @@ async def test_a_store_and_its_notices_connect_by_tls(server: TlsPostgres) -> No
     store, notices = PostgresStore(url, prepare=True, stall=5_000), Notices(url)
     await store.open()
     await store.ping()
+    heard = asyncio.Event()
+    notices.receive = lambda _message: heard.set()
     await notices.start()
-    await notices.send(b"hello")
+    while not heard.is_set():
+        # What is sent before the listener has connected is lost: a notice is a hint.
+        await notices.send(b"hello")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(heard.wait(), timeout=0.1)
     found = connections(server)
     assert len(found) >= 3, "the store, and who listens and who tells"
     assert all(secure for _, secure, _ in found), found
