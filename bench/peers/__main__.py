@@ -23,11 +23,11 @@ from bench.peers.others import (
     PgBoss,
     Procrastinate,
 )
-from bench.peers.own import Tocsin, TocsinPostgres
+from bench.peers.own import Tocsin, TocsinPostgres, TocsinPostgresTwo
 from bench.peers.peer import Peer
 from bench.peers.program import PeerError
 from bench.peers.results import PeerResult, Results, merge, read, report
-from bench.peers.workloads import ONCE, WORKLOADS, burst
+from bench.peers.workloads import ONCE, WORKLOADS
 from bench.report import machine
 
 PEERS: dict[str, Peer] = {
@@ -35,6 +35,7 @@ PEERS: dict[str, Peer] = {
     for peer in (
         Tocsin(),
         TocsinPostgres(),
+        TocsinPostgresTwo(),
         GraphileWorker(),
         PgBoss(),
         BullMQ(),
@@ -44,9 +45,6 @@ PEERS: dict[str, Peer] = {
         Procrastinate(),
     )
 }
-
-PROCESSES = (1, 2, 4)
-"""With how many processes Tocsin is tried on PostgreSQL, to take the best."""
 
 
 def main() -> None:
@@ -181,7 +179,7 @@ def _rounds(
             peer, result = PEERS[name], results.peers[name]
             if number == 0 and (name, "") not in took:
                 began = time.monotonic()
-                _prepare(peer, bench, chosen[name], result)
+                _prepare(peer, bench, result)
                 took[name, ""] = time.monotonic() - began
             if not result.versions:
                 continue  # it could not be prepared, and says so
@@ -217,21 +215,13 @@ def _order(options: argparse.Namespace, number: int) -> list[tuple[str, str]]:
     ]
 
 
-def _prepare(peer: Peer, bench: Bench, options: dict[str, Any], result: PeerResult) -> None:
-    """Find out its versions, and with how many processes it is best where that is open."""
+def _prepare(peer: Peer, bench: Bench, result: PeerResult) -> None:
+    """Find out its versions."""
     with _noted(result, "not measured"):
         versions = peer.versions()
         if peer.against == "tocsin-pg":
             ((shown,),) = bench.server.execute("SHOW server_version")
             versions += f", PostgreSQL {shown}"
-        if options.get("processes") == 0:
-            rates = {}
-            for count in PROCESSES:
-                bench.say(f"{peer.name}: {count} process(es)")
-                rates[count] = burst(peer, bench, {"processes": count})["fires_per_s"]
-            options["processes"] = max(rates, key=lambda count: rates[count])
-            tried = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
-            result.note = f"{options['processes']} processes, the best (fires/s with {tried})"
         result.versions = versions
 
 
