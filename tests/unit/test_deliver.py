@@ -14,7 +14,8 @@ from tests.support.memory_store import MemoryStore
 
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import HttpClient
-from tocsin.domain.execution import Attempt, ErrorKind, State
+from tocsin.delivery.http.message import HttpOutcome
+from tocsin.domain.execution import Attempt, ErrorKind, ResponseExcerpt, State, Timings
 from tocsin.domain.job import BasicAuth, BodyKind, DeliveryMode, HttpTarget
 from tocsin.engine.caller import CallResult, NotStarted
 from tocsin.services.sealing import Sealer
@@ -252,3 +253,37 @@ async def test_a_changed_job_is_called_as_it_is_now() -> None:
         await lab.short(replace(claim, job=after))
         await lab.long(replace(claim, job=after))
         assert [seen.target for seen in lab.server.seen[1:]] == ["/old", "/new", "/new"]
+
+
+async def test_each_field_of_an_attempt_is_that_of_the_outcome() -> None:
+    """Attempts and excerpts are made by position, where no type checker sees what goes where."""
+    timings = Timings(dns_ms=1.0, connect_ms=2.0, first_byte_ms=3.0, total_ms=6.5)
+    outcome = HttpOutcome(
+        status=503,
+        content_type="text/plain",
+        location=None,
+        retry_after="7",
+        excerpt="busy",
+        truncated=True,
+        error_kind=None,
+        error=None,
+        request_written=True,
+        timings=timings,
+        total_ms=6.5,
+    )
+    async with delivering() as lab:
+        result = lab.deliver.result(outcome, job(), 3, at(2))
+    assert result.attempt == Attempt(
+        number=3,
+        started_at=at(2),
+        duration_ms=6.5,
+        http_status=503,
+        error_kind=ErrorKind.HTTP_STATUS,
+        error=result.attempt.error,
+        node="node-1",
+        timings=timings,
+        response=ResponseExcerpt(excerpt="busy", truncated=True),
+    )
+    assert "503" in (result.attempt.error or "")
+    assert result.request_written
+    assert result.retry_after == 7_000
