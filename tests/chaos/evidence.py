@@ -2,12 +2,12 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.support.process import Row, Tocsin, now_ms, rfc3339
+from tests.support.process import Row, Tocsin, now_ms, rfc3339, wait_until
 from tests.support.receiver import Arrival
 
 LOST = "lost"
@@ -199,6 +199,32 @@ def check_gapless(rows: Collection[Row], *, step: int, until: int | None = None)
     return count
 
 
+def delete_ticking(tocsin: Tocsin, jobs: Sequence[Mapping[str, Any]]) -> int:
+    """Delete jobs that fire every second once all is planned that was due before, and wait until
+    nothing is left to do; returns an instant until when each fire time must be accounted for.
+
+    What a node that lags behind has not planned yet is gone with its job.
+    """
+    until = now_ms() - 1_000
+    rows = tocsin.rows()
+    wait_until(
+        lambda: (
+            rows.query(
+                "SELECT count(*) FROM timers WHERE fire_at <= ? AND job_id IN "
+                f"({', '.join('?' * len(jobs))})",
+                until,
+                *(job["id"] for job in jobs),
+            )
+            == [(0,)]
+        ),
+        "all fire times until now are planned",
+    )
+    for job in jobs:
+        assert tocsin.client.delete(f"/api/v1/jobs/{job['id']}").status_code in {200, 204}
+    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
+    return until
+
+
 def check_once(rows: Iterable[Row], arrivals: Iterable[Arrival]) -> None:
     """What succeeded arrived exactly once, and nothing arrived twice."""
     heard = by_execution(arrivals)
@@ -211,3 +237,11 @@ def check_once(rows: Iterable[Row], arrivals: Iterable[Arrival]) -> None:
 def soon(seconds: float) -> int:
     """An instant that many seconds from now, in milliseconds since the epoch."""
     return now_ms() + round(seconds * 1_000)
+
+
+def leads() -> Iterator[float]:
+    """How far ahead to set what must be prepared before it happens, in seconds: each try is given
+    twice the time of the one before; leave the loop when one was in time."""
+    for doubled in range(5):
+        yield 2.5 * 2**doubled
+    raise AssertionError("this machine is too slow to prove anything")

@@ -37,10 +37,9 @@ def shots(
 
 
 def create(node: ClusterNode, jobs: list[OneShot]) -> None:
-    """Create them all; they must be in time."""
-    node.create([job.definition() for job in jobs])
-    late = soon(0) - min(job.fire_time for job in jobs)
-    assert late < 0, f"this machine is too slow: jobs were created {late} ms after their instant"
+    """Create them all, in the order of their instants: where that takes too long, the last ones
+    are still in time, and the first ones fire at once."""
+    node.create([job.definition() for job in sorted(jobs, key=lambda job: job.fire_time)])
 
 
 def first(jobs: list[OneShot]) -> float:

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.conftest import NodeFactory, seeds
-from tests.chaos.evidence import check_gapless, check_once
-from tests.support.process import Ended, Receiver, Tocsin, now_ms, wait_until
+from tests.chaos.evidence import check_gapless, check_once, delete_ticking
+from tests.support.process import Ended, Receiver, Tocsin, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -252,19 +252,14 @@ def test_locked_while_running(node: NodeFactory, receiver: Receiver, record_prop
     wait_until(tocsin.is_ready, "it is ready without help")
     receiver.wait_for(receiver.count() + 100)
 
-    until = now_ms()
-    for job in created:
-        assert tocsin.client.delete(f"/api/v1/jobs/{job['id']}").status_code in {200, 204}
+    until = delete_ticking(tocsin, created)
     rows = tocsin.rows()
-    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
     assert tocsin.terminate() == 0
     ended = rows.executions()
     arrivals = receiver.arrivals()
     check_once(ended, arrivals)
     fire_times = sum(
-        check_gapless(
-            [row for row in ended if row.job_id == job["id"]], step=1_000, until=until - 1_000
-        )
+        check_gapless([row for row in ended if row.job_id == job["id"]], step=1_000, until=until)
         for job in created
     )
     record_property("counts", f"fire times {fire_times}, run {len(arrivals)}; /readyz: {reason}")

@@ -14,12 +14,13 @@ from tests.chaos.evidence import (
     Interruption,
     check_gapless,
     check_one_shots,
+    delete_ticking,
     kill,
     restart,
     soon,
 )
 from tests.chaos.shots import shots
-from tests.support.process import AUTHORIZED, Receiver, Tocsin, now_ms, rfc3339, wait_until
+from tests.support.process import AUTHORIZED, Receiver, Tocsin, rfc3339, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -73,10 +74,7 @@ def test_burst_survives_kills(
         ),
         "every one-shot job has ended",
     )
-    until = now_ms()
-    for job in ticking:
-        assert tocsin.client.delete(f"/api/v1/jobs/{job['id']}").status_code in {200, 204}
-    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
+    until = delete_ticking(tocsin, ticking)
     assert tocsin.terminate() == 0
 
     ended = rows.executions()
@@ -88,9 +86,7 @@ def test_burst_survives_kills(
         interruptions,
     )
     fire_times = sum(
-        check_gapless(
-            [row for row in ended if row.job_id == job["id"]], step=1_000, until=until - 1_000
-        )
+        check_gapless([row for row in ended if row.job_id == job["id"]], step=1_000, until=until)
         for job in ticking
     )
     counts.others |= {"kills": len(interruptions), "fire times of ticking jobs": fire_times}

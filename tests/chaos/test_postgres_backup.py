@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.cluster_evidence import wait_ended
+from tests.chaos.cluster_evidence import wait_ended, wait_kept
 from tests.chaos.conftest import FULL, ClusterFactory, seeds
 from tests.chaos.evidence import by_execution, check_gapless
 from tests.chaos.shots import create, first, last, shots, sleep_until
@@ -86,6 +86,7 @@ def test_older_backup_is_restored(
         poll=0.1,
     )
     until = now_ms() - 2_000
+    wait_kept(them, until)
     them.stop()
     again = receiver.arrivals()[len(before) :]
     rows = them.rows.executions()

@@ -11,6 +11,7 @@ from tests.chaos.conftest import FULL, ClusterFactory, seeds
 from tests.chaos.evidence import by_execution
 from tests.chaos.shots import create, every_second, first, last, shots, sleep_until
 from tests.support.cluster import SHORT_LEASES, Cluster, ClusterNode, Disturbance
+from tests.support.pace import Pace
 from tests.support.process import Receiver, wait_until
 
 pytestmark = pytest.mark.chaos
@@ -68,19 +69,24 @@ def test_failover(
     them.start(3)
     them.any.create(every_second(receiver, 200))
     took: list[tuple[float, float]] = []
-    while len(took) < tries:
-        # A node may revoke others only after one lease of its own.
-        wait_until(
-            lambda: all(_age(them, node) > 5.5 for node in them.living), "all are settled", poll=0.1
-        )
-        wait_until(lambda: all(node.claimed() for node in them.living), "all have work", poll=0.01)
-        killed = []
-        for node in dice.sample(them.living, 2):
-            time.sleep(dice.random())  # anywhere between two heartbeats
-            killed.append(them.kill(node))
-        took += [_measure(them, one, receiver) for one in killed]
-        if len(took) < tries:
-            them.start(2)
+    with Pace() as pace:
+        while len(took) < tries:
+            # A node may revoke others only after one lease of its own.
+            wait_until(
+                lambda: all(_age(them, node) > 5.5 for node in them.living),
+                "all are settled",
+                poll=0.1,
+            )
+            wait_until(
+                lambda: all(node.claimed() for node in them.living), "all have work", poll=0.01
+            )
+            killed = []
+            for node in dice.sample(them.living, 2):
+                time.sleep(dice.random())  # anywhere between two heartbeats
+                killed.append(them.kill(node))
+            took += _measure(them, killed, receiver, pace)
+            if len(took) < tries:
+                them.start(2)
     firsts, lasts = [one[0] for one in took], [one[1] for one in took]
     assert max(lasts) < TAKEN_OVER_WITHIN, (firsts, lasts)
     record_property(
@@ -95,38 +101,55 @@ def _age(them: Cluster, node: ClusterNode) -> float:
     return (time.time_ns() - began) / 1e9
 
 
-def _measure(them: Cluster, disturbance: Disturbance, receiver: Receiver) -> tuple[float, float]:
-    """Seconds from a kill to the first call of what the dead had claimed, and until all of it is
-    claimed again."""
-    mine = sorted(disturbance.in_hands)
-    assert mine, "it had nothing in hands"
+def _measure(
+    them: Cluster, killed: list[Disturbance], receiver: Receiver, pace: Pace
+) -> list[tuple[float, float]]:
+    """Seconds from each kill to the first call of what the dead had claimed, and until all of it
+    is claimed again: without those in which the whole machine stood still."""
+    assert all(one.in_hands for one in killed), "one had nothing in hands"
+    claimed_ns: dict[str, int] = {}
+
+    def all_are_claimed() -> bool:
+        for one in killed:
+            if one.node not in claimed_ns and _is_claimed_again(them, one):
+                claimed_ns[one.node] = time.time_ns()
+        return len(claimed_ns) == len(killed)
+
+    wait_until(all_are_claimed, "all of it is claimed again")
+    heard_ns: dict[str, int] = {}
+
+    def all_are_heard() -> bool:
+        heard = by_execution(receiver.arrivals())
+        for one in killed:
+            later = [
+                call.at_ns
+                for id_ in one.in_hands
+                for call in heard.get(id_, [])
+                if call.at_ns > one.began_ns + 5e8
+            ]
+            if later:
+                heard_ns[one.node] = min(later)
+        return len(heard_ns) == len(killed)
+
+    wait_until(all_are_heard, "one of its calls has arrived from another node", poll=0.1)
+    return [
+        (
+            pace.seconds(one.began_ns, heard_ns[one.node]),
+            pace.seconds(one.began_ns, claimed_ns[one.node]),
+        )
+        for one in killed
+    ]
+
+
+def _is_claimed_again(them: Cluster, disturbance: Disturbance) -> bool:
     owner = next(iter(disturbance.in_hands.values())).owner
-    wait_until(
-        lambda: (
-            them.rows.one(
-                "SELECT count(*) FROM executions WHERE id = ANY (%s::uuid[]) "
-                "AND (state = 'pending' OR (state = 'claimed' AND owner = %s))",
-                mine,
-                owner,
-            )
-            == 0
-        ),
-        "all of it is claimed again",
-        poll=0.02,
+    left = them.rows.one(
+        "SELECT count(*) FROM executions WHERE id = ANY (%s::uuid[]) "
+        "AND (state = 'pending' OR (state = 'claimed' AND owner = %s))",
+        sorted(disturbance.in_hands),
+        owner,
     )
-    all_claimed = time.time_ns()
-    heard = wait_until(
-        lambda: [
-            min(later)
-            for id_, calls in by_execution(receiver.arrivals()).items()
-            if id_ in disturbance.in_hands
-            and (later := [one.at_ns for one in calls if one.at_ns > disturbance.began_ns + 5e8])
-        ],
-        "one of its calls has arrived from another node",
-        poll=0.1,
-    )
-    began = disturbance.began_ns
-    return (min(heard) - began) / 1e9, (all_claimed - began) / 1e9
+    return bool(left == 0)
 
 
 def _spread(seconds: list[float]) -> str:

@@ -81,7 +81,7 @@ def test_database_goes_away(
     them.start(3)
     jobs = shots(dice, receiver, JOBS, seconds=SECONDS)
     create(them.any, jobs)
-    outages = (0.0, 2.5, *((0.5, 4.0) if FULL else ()))
+    outages = (0.0, 4.5, *((0.5, 6.0) if FULL else ()))
     sleep_until(first(jobs))
     cut = 0
     for outage in outages:
@@ -164,8 +164,7 @@ def test_bad_network(
     revoked = {life.node for life in them.rows.lives() if life.ended_ns is not None}
     assert revoked == {alone.name}, f"others were revoked as well: {revoked}"
     them.stop()
-    # Its clock is compared through the same network.
-    counts = check_cluster(them, jobs, receiver, early_ms=60)
+    counts = check_cluster(them, jobs, receiver)
     counts.others["connections through the proxy"] = proxy.connections
     record_property("counts", str(counts))
 

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from tests.chaos.conftest import ClusterFactory
-from tests.chaos.evidence import soon
+from tests.chaos.evidence import leads, soon
 from tests.support.cluster import Cluster, ClusterNode
 from tests.support.process import Receiver, rfc3339, wait_until
 
 pytestmark = pytest.mark.chaos
+
+RARELY = 30
+"""Seconds between two looks of a node that is told of everything: the longest that may be set."""
 
 FULL_HANDS = {
     "TOCSIN_MAX_HELD": "1",
@@ -39,9 +42,9 @@ def _job(name: str, url: str, at: int, *, timeout: str = "30s") -> dict[str, Any
     }
 
 
-def _hourly(name: str, url: str, at: int) -> dict[str, Any]:
+def _hourly(url: str, at: int) -> dict[str, Any]:
     # A job with one fire time is completed by its claim: it could not be paused any more.
-    return _job(name, url, at) | {"schedule": {"every": "1h", "anchor": rfc3339(at)}}
+    return {"schedule": {"every": "1h", "anchor": rfc3339(at)}, "target": {"url": url}}
 
 
 @pytest.mark.parametrize("notify", [True, False], ids=["notified", "polling"])
@@ -58,10 +61,10 @@ def test_news_reach_the_node_that_fires(
         cluster,
         receiver,
         TOCSIN_NOTIFY=str(notify).lower(),
-        TOCSIN_CLAIM_HORIZON="20s",
+        TOCSIN_CLAIM_HORIZON="1m",
         # With notifications it need not look.
-        TOCSIN_POLL_INTERVAL="10s" if notify else "500ms",
-        TOCSIN_ADOPT_INTERVAL="60s" if notify else "1s",
+        TOCSIN_POLL_INTERVAL=f"{RARELY}s" if notify else "500ms",
+        TOCSIN_ADOPT_INTERVAL="10m" if notify else "1s",
     )
     second = them.nodes[1]
     late = _lateness_of_new_jobs(
@@ -71,11 +74,11 @@ def test_news_reach_the_node_that_fires(
     nodes = {attempt["node"] for row in rows for attempt in row.attempts}
     assert nodes <= {second.name}, "the wrong node made the call"
     if notify:
-        assert late[len(late) // 2] < 50, late
-    # A tenth of the poll with notifications, twice as much without.
-    assert late[-1] < 1_000, late
+        # Each is created after the one before was called: looking alone would take whole intervals.
+        assert late[len(late) // 2] < 1_000 * RARELY / 2, late
 
-    aborted_after = _change_what_is_held(them, first, second, receiver)
+    aborted_after = _cancel_a_call(them, first, second, receiver)
+    _change_what_is_held(them, first, second, receiver)
     record_property(
         "counts",
         f"lateness of jobs created on another node: p50 {late[len(late) // 2]:.1f} ms, "
@@ -98,55 +101,77 @@ def _lateness_of_new_jobs(
     return sorted(late)
 
 
-def _change_what_is_held(
+def _cancel_a_call(
     them: Cluster, first: ClusterNode, second: ClusterNode, receiver: Receiver
 ) -> int:
-    """Returns after how many milliseconds a call was aborted."""
+    """Returns after how many milliseconds it was aborted."""
     before = receiver.count()
     hanging = first.post("/jobs", _job("hanging", receiver.url("/hang"), soon(0), timeout="10m"))
     receiver.wait_for(before + 1)
-    due = soon(2.5)
-    names = ("kept", "paused", "deleted", "changed", "moved")
-    ids = {
-        name: first.post("/jobs", _hourly(name, receiver.url(f"/ok?{name}"), due))["id"]
-        for name in names
-    }
-    wait_until(
-        lambda: len(second.claimed()) == len(names) + 1, "the other node holds them all", poll=0.05
-    )
-    assert soon(1.2) < due, "too slow to prove anything"
-    api = first.client
-    _done(api.post(f"/api/v1/jobs/{ids['paused']}/pause"))
-    _done(api.delete(f"/api/v1/jobs/{ids['deleted']}"))
-    changed = {"target": {"url": receiver.url("/ok?new")}}
-    _done(api.patch(f"/api/v1/jobs/{ids['changed']}", json=changed))
-    later = {"schedule": {"every": "1h", "anchor": rfc3339(due + 600_000)}}
-    _done(api.patch(f"/api/v1/jobs/{ids['moved']}", json=later))
-    (call,) = them.rows.executions(f"job_id = '{hanging['id']}'")
-    _done(api.post(f"/api/v1/executions/{call.id}/cancel"))
-    cancelled_at = soon(0)
     # What the other node says of itself with each heartbeat.
-    wait_until(lambda: _in_flight(them, second) == 0, "it has aborted the call", timeout=10)
+    wait_until(lambda: _in_flight(them, second) == 1, "it tells of the call")
+    (call,) = them.rows.executions(f"job_id = '{hanging['id']}'")
+    _done(first.client.post(f"/api/v1/executions/{call.id}/cancel"))
+    cancelled_at = soon(0)
+    wait_until(lambda: _in_flight(them, second) == 0, "it has aborted the call")
     aborted_after = soon(0) - cancelled_at
+    (call,) = them.rows.executions(f"job_id = '{hanging['id']}'")
+    assert (call.state, call.reason) == ("cancelled", "requested")
+    return aborted_after
 
-    receiver.wait_for(before + 3)
+
+def _change_what_is_held(
+    them: Cluster, first: ClusterNode, second: ClusterNode, receiver: Receiver
+) -> None:
+    api = first.client
+    for seconds in leads():
+        due = soon(seconds)
+        ids = {
+            name: first.post("/jobs", _hourly(receiver.url(f"/ok?{name}"), due))["id"]
+            for name in ("kept", "changed", "paused", "deleted", "moved")
+        }
+        wait_until(
+            lambda ids=ids: {row.job_id for row in second.claimed().values()}.issuperset(
+                ids.values()
+            ),
+            "the other node holds them all",
+            poll=0.05,
+        )
+        # This one first: nobody sees in the database that its owner has heard of it.
+        changed = {"target": {"url": receiver.url("/ok?new")}}
+        _done(api.patch(f"/api/v1/jobs/{ids['changed']}", json=changed))
+        _done(api.post(f"/api/v1/jobs/{ids['paused']}/pause"))
+        _done(api.delete(f"/api/v1/jobs/{ids['deleted']}"))
+        later = {"schedule": {"every": "1h", "anchor": rfc3339(due + 600_000)}}
+        _done(api.patch(f"/api/v1/jobs/{ids['moved']}", json=later))
+        given_up = {ids[name] for name in ("paused", "deleted", "moved")}
+        wait_until(
+            lambda given_up=given_up: _ended(them).keys() >= given_up,
+            "their owner has given them up",
+            poll=0.05,
+        )
+        if soon(0) < due:
+            break
+    wait_until(lambda: _ended(them).keys() >= set(ids.values()), "the others have ended", poll=0.05)
     wait_until(lambda: soon(-0.5) > due, "nothing else comes")
-    paths = sorted(call.path for call in receiver.arrivals()[before:])
-    assert paths == ["/hang", "/ok?kept", "/ok?new"], paths
-    ended = {
-        row.job_name: (row.state, row.reason)
-        for row in them.rows.executions("job_name NOT LIKE 'soon-%'")
-    }
-    assert ended == {
-        "hang": ("claimed", None),
-        "hanging": ("cancelled", "requested"),
+    calls = [call for call in receiver.arrivals() if call.job_id in ids.values()]
+    assert sorted(call.path for call in calls) == ["/ok?kept", "/ok?new"], calls
+    ended = _ended(them)
+    assert {name: ended[id_] for name, id_ in ids.items()} == {
         "kept": ("succeeded", None),
         "paused": ("cancelled", "paused"),
         "deleted": ("cancelled", "deleted"),
         "changed": ("succeeded", None),
         "moved": ("cancelled", "changed"),
     }
-    return aborted_after
+    (hanging,) = them.rows.executions("job_name = 'hang'")
+    assert hanging.state == "claimed"
+
+
+def _ended(them: Cluster) -> dict[str, tuple[str, str | None]]:
+    """State and reason of what has ended, by job."""
+    rows = them.rows.executions("finished_at IS NOT NULL")
+    return {row.job_id: (row.state, row.reason) for row in rows}
 
 
 def _done(answer: Any) -> None:

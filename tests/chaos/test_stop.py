@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from tests.chaos.conftest import NodeFactory, seeds
-from tests.chaos.evidence import OneShot, check_gapless, check_once, check_one_shots, soon
-from tests.support.process import Receiver, now_ms, wait_until
+from tests.chaos.evidence import (
+    OneShot,
+    check_gapless,
+    check_once,
+    check_one_shots,
+    delete_ticking,
+    soon,
+)
+from tests.support.process import Receiver, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -115,9 +122,7 @@ def test_frozen_past_its_lease(
         ),
         "every one-shot job has ended",
     )
-    until = now_ms()
-    assert tocsin.client.delete(f"/api/v1/jobs/{ticking[0]['id']}").status_code in {200, 204}
-    wait_until(lambda: rows.unfinished() == 0, "nothing is left to do")
+    until = delete_ticking(tocsin, ticking)
     assert tocsin.is_ready()
     assert tocsin.terminate() == 0
 
@@ -130,7 +135,5 @@ def test_frozen_past_its_lease(
         [arrival for arrival in arrivals if arrival.job_name != "tick"],
     )
     assert counts.lost_attempts == counts.lost_for_good == 0
-    ticks = check_gapless(
-        [row for row in ended if row.job_name == "tick"], step=1_000, until=until - 1_000
-    )
+    ticks = check_gapless([row for row in ended if row.job_name == "tick"], step=1_000, until=until)
     record_property("counts", f"{counts}, fire times of the ticking job {ticks}")

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+)
 
 from tests.e2e.browser import chromium
 from tests.support.process import KEY, Receiver, Tocsin
@@ -101,6 +109,31 @@ class Visit:
             }"""
         )
         return list(found)
+
+
+def press_at_once(page: Page, keys: str) -> None:
+    """Press letters in one go, where the page gives little time between them."""
+    page.evaluate(
+        """keys => { for (const key of keys) document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true})); }""",
+        keys,
+    )
+
+
+def type_at_once(field: Locator, text: str) -> None:
+    """Type letter by letter, each of them seen by the page, with no time in between."""
+    field.evaluate(
+        """async (field, text) => {
+          const {set} = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value');
+          field.focus();
+          for (let end = 1; end <= text.length; end += 1) {
+            set.call(field, text.slice(0, end));
+            field.dispatchEvent(new InputEvent('input', {bubbles: true}));
+            await new Promise(queueMicrotask);
+          }
+        }""",
+        text,
+    )
 
 
 VisitFactory = Callable[..., Visit]

@@ -124,6 +124,8 @@ def test_trigger_watch_it_live_and_retry_what_failed(
     page = look.open("/jobs/by-hand")
     expect(page.get_by_test_id("live").first).to_contain_text("Live")
     page.get_by_role("button", name="Trigger now").click()
+    # Who points at it keeps it from going away.
+    page.get_by_role("link", name="Watch it").hover()
     # Nobody reloads: the event does it.
     expect(page.get_by_role("region", name="Last executions")).to_contain_text("503")
     page.get_by_role("link", name="Watch it").click()
@@ -145,7 +147,13 @@ def test_watch_one_that_takes_its_time_and_cancel_it(
     visit: VisitFactory, node: Tocsin, receiver: Receiver
 ) -> None:
     node.create(
-        [{"name": "hangs", "schedule": {"every": "1d"}, "target": {"url": receiver.url("/hang")}}]
+        [
+            {
+                "name": "hangs",
+                "schedule": {"every": "1d"},
+                "target": {"url": receiver.url("/hang"), "timeout": "1h"},
+            }
+        ]
     )
     execution = node.post("/jobs/hangs/trigger", expect=202)
     look = visit()
@@ -196,6 +204,7 @@ def test_bulk_pause_and_its_undo(visit: VisitFactory, node: Tocsin, many: list[s
     expect(page.locator("[data-job]")).to_have_count(10)
     page.get_by_label("Select all that are loaded").check()
     page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_role("button", name="Undo").hover()  # so that it stays
     expect(page.get_by_text("10 jobs paused")).to_be_visible()
     assert len(node.get("/jobs", status="paused", text="many-00")["items"]) == 10
     page.get_by_role("button", name="Undo").click()

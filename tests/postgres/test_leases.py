@@ -12,6 +12,7 @@ from tests.postgres.conftest import Sql
 from tests.postgres.waiting import until_waiting
 from tests.support.build import MINUTE, NOW, claim_request, job, node, succeed
 from tests.support.drive import add, claim_all, claim_one, record
+from tests.support.process import PATIENCE
 from tocsin.domain.errors import Revoked
 from tocsin.domain.execution import State
 from tocsin.domain.job import Job
@@ -34,11 +35,11 @@ class Held:
 
     def __call__(self, job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
         self.there.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE)
         return plan_fires(job, timer, live, window)
 
     async def reached(self) -> None:
-        assert await asyncio.to_thread(self.there.wait, 10)
+        assert await asyncio.to_thread(self.there.wait, PATIENCE)
 
 
 async def test_the_time_is_that_of_the_server(store: PostgresStore) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.postgres import new_database, shared_server
+from tests.support.process import PATIENCE
 from tocsin.domain.errors import StoreUnavailable
 from tocsin.store.postgres import notices as notices_module
 from tocsin.store.postgres.notices import Notices
@@ -28,7 +29,7 @@ class Node:
 
     async def hears(self, message: bytes) -> None:
         """Wait until it has heard this."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while message not in self.heard:
                 await asyncio.sleep(0.01)
 
@@ -40,20 +41,19 @@ async def two() -> AsyncIterator[tuple[Node, Node]]:
     for node in nodes:
         await node.notices.start()
     # Listening begins when a connection is there.
-    for number in range(500):
-        await nodes[0].notices.send(b"hello %d" % number)
-        if nodes[0].heard and nodes[1].heard:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(PATIENCE):
+        while not (nodes[0].heard and nodes[1].heard):
+            await nodes[0].notices.send(b"hello")
+            await asyncio.sleep(0.02)
     yield nodes
     for node in nodes:
         await node.notices.stop()
 
 
 def cut_all(database: str) -> None:
-    """End every session on a database, as a restart of the server would."""
+    """End every session on a database, as a restart of the server would; returns when all have."""
     shared_server().execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
         f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
     )
 
@@ -88,7 +88,7 @@ async def test_cut_connections_are_made_anew_and_that_is_told(two: tuple[Node, N
     cut_all(str(database))
     with pytest.raises(StoreUnavailable):
         await one.notices.send(b"into the void")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not other.missed:
             await asyncio.sleep(0.02)
     await one.notices.send(b"again")
@@ -119,7 +119,7 @@ async def test_a_message_that_cannot_be_taken_does_not_end_the_listening(
 
     other.notices.receive = take
     await one.notices.send(b"poison")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while other.missed == 0:
             await asyncio.sleep(0.01)
     await one.notices.send(b"after it")
@@ -146,7 +146,7 @@ async def test_the_server_hangs_up_on_a_node_that_stands_still(
         # From here on nothing of the node runs: its loop is this very thread.
         with psycopg.connect(url, autocommit=True) as conn:
             assert conn.execute(listeners).fetchone() == (1,)
-            give_up = time.monotonic() + 30
+            give_up = time.monotonic() + PATIENCE
             while conn.execute(listeners).fetchone() == (1,):
                 assert time.monotonic() < give_up, "the server still waits for it"
                 for _ in range(50):

@@ -459,7 +459,7 @@ async def test_everything_at_once_leaves_the_books_in_order(
 
     async def mind(one: PostgresStore) -> None:
         while not over:
-            await rescue_all(one, now())
+            await rescue_all(one, now(), clock=now)
             await one.delete_history(before=NOW - MINUTE, limit=100)
             await asyncio.sleep(0.02)
 
@@ -523,10 +523,11 @@ async def test_a_queue_is_worked_off_in_order_by_many_nodes(stores: list[Postgre
     await join(stores[0], *names)
     order: dict[str, list[str]] = {one.id: [] for one in of}
     asked: dict[str, list[str]] = {one.id: [] for one in of}
+    asking = len(of)
 
     async def work_on(one: PostgresStore, name: str) -> None:
         idle = 0
-        while idle < 10:
+        while asking or idle < 10:
             found = (await claim(one, NOW + SECOND, incarnation=name)).claims
             for each in found:
                 order[each.execution.job_id].append(each.execution.id)
@@ -537,11 +538,13 @@ async def test_a_queue_is_worked_off_in_order_by_many_nodes(stores: list[Postgre
             await asyncio.sleep(0)
 
     async def ask(one: PostgresStore, which: Job) -> None:
+        nonlocal asking
         for number in range(25):
             added = await trigger(one, triggered(which, NOW + number))
             assert not isinstance(added, Request)
             if added[0].live:
                 asked[which.id].append(added[0].id)
+        asking -= 1
 
     await asyncio.gather(*map(work_on, stores, names), *map(ask, stores[5:], of))
     assert order == asked

@@ -1,7 +1,6 @@
 """A server that dies, hangs up, refuses or is full: said clearly, and over by itself."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -9,10 +8,12 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.postgres.conftest import Sql
+from tests.postgres.waiting import until_waiting
 from tests.support.build import MINUTE, NO_LIMITS, NOW, at, claim_request, job, new_job, succeed
 from tests.support.build import request as keyed
 from tests.support.drive import add, claim, claim_all, executions, join, record
 from tests.support.postgres import PostgresServer
+from tests.support.process import PATIENCE, wait_until
 from tocsin.domain.errors import InvalidInput, StoreError, StoreFull, StoreUnavailable
 from tocsin.domain.execution import State
 from tocsin.domain.job import Job
@@ -40,9 +41,13 @@ async def on_own(own: PostgresServer) -> AsyncIterator[PostgresStore]:
     await made.close()
 
 
+FOR_EVER = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+"""So that what is under way is not ended by what the store itself sets."""
+
+
 async def eventually(store: PostgresStore) -> None:
     """Wait until the store answers by itself."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await store.ping()
@@ -87,7 +92,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
     workers.append(asyncio.create_task(fire()))
     for _ in range(3):
         before = len(recorded)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(recorded) < before + 50:
                 await asyncio.sleep(0.01)
         own.kill()
@@ -160,8 +165,13 @@ async def test_sessions_that_are_ended_in_the_middle_leave_nothing_half_done(
                 troubles.append(error)
 
     workers = [asyncio.create_task(create(number)) for number in range(4)]
-    for _ in range(15):
-        await asyncio.sleep(0.05)
+    rounds = 0
+    while rounds < 15 or not troubles:
+        rounds += 1
+        before = len(created)
+        async with asyncio.timeout(PATIENCE):
+            while len(created) == before:
+                await asyncio.sleep(0.01)
         await asyncio.to_thread(
             sql,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -169,8 +179,6 @@ async def test_sessions_that_are_ended_in_the_middle_leave_nothing_half_done(
         )
     over = True
     await asyncio.gather(*workers)
-    assert troubles
-    assert created
     (numbers,) = sql(
         "SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM timers), "
         "(SELECT count(*) FROM job_tags), (SELECT count(*) FROM requests), "
@@ -180,22 +188,27 @@ async def test_sessions_that_are_ended_in_the_middle_leave_nothing_half_done(
     assert set(await store.get_jobs(sorted(created))) == created
 
 
-async def test_a_transaction_that_does_nothing_for_too_long_is_ended(
-    url: str,
-) -> None:
-    store = PostgresStore(url, stall=100)
-    await store.open()
-    await add(store, job("one"))
-    await join(store)
+async def test_a_transaction_that_does_nothing_for_too_long_is_ended(url: str, sql: Sql) -> None:
+    patient = PostgresStore(url)
+    await patient.open()
+    await add(patient, job("one"))
+    await join(patient)
+    await patient.close()
+    idle = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%'"
+    )
 
     def slow(job: Job, timer: Timer, live: Live, window: Window) -> FirePlan:
-        time.sleep(0.5)
+        wait_until(lambda: sql(idle) == [(0,)], "the server has ended the session")
         return plan_fires(job, timer, live, window)
 
+    store = PostgresStore(url, stall=100)
+    await store.open()
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
             await store.claim(claim_request(NOW), slow)
-    await store.ping()
+    await eventually(store)
     await store.close()
 
 
@@ -301,7 +314,7 @@ async def test_what_the_caller_gives_up_is_finished_or_undone(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
         "AND pid <> pg_backend_pid() AND state <> 'idle'"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while sql(busy):
             await asyncio.sleep(0.05)
     usage = await store.usage()
@@ -353,38 +366,51 @@ async def test_nothing_is_left_set_in_a_session(store: PostgresStore) -> None:
 
 
 async def test_a_close_does_not_wait_for_an_answer_that_may_never_come(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "CLOSE_WITHIN", 0.3)
     store = PostgresStore(url)
     await store.open()
     slow = [
-        asyncio.create_task(run(lambda conn: raw(conn).execute("SELECT pg_sleep(15)")))
+        asyncio.create_task(
+            run(lambda conn: raw(conn).execute(f"{FOR_EVER}; SELECT pg_sleep(300)"))
+        )
         for run in (store._database.write, store._database.read, store._database.renew)
         for _ in range(4)  # some wait for a thread
     ]
-    await asyncio.sleep(0.2)
-    began = time.monotonic()
-    await store.close()
-    assert time.monotonic() - began < 5
-    for ended in await asyncio.gather(*slow, return_exceptions=True):
-        assert isinstance(ended, StoreUnavailable), ended
+    threads = sum(database.THREADS[name] for name in ("write", "read", "lease"))
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    sleeping += "AND wait_event = 'PgSleep'"
+    async with asyncio.timeout(PATIENCE):
+        while sql(sleeping) != [(threads,)]:
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        await store.close()
+        ended = await asyncio.gather(*slow, return_exceptions=True)
+    for one in ended:
+        assert isinstance(one, StoreUnavailable), one
     await store.open()
     await store.ping()
     await store.close()
 
 
-async def test_what_users_write_does_not_keep_the_engine_waiting(store: PostgresStore) -> None:
+async def test_what_users_write_does_not_keep_the_engine_waiting(
+    store: PostgresStore, url: str
+) -> None:
     await join(store)
-    slow = [
-        asyncio.create_task(
-            store._database.write(lambda conn: raw(conn).execute("SELECT pg_sleep(2)"))
-        )
-        for _ in range(2 * database.THREADS["write"])
-    ]
-    await asyncio.sleep(0.1)
-    began = time.monotonic()
-    await store.claim(claim_request(), plan_fires)
-    await store.ping()
-    assert time.monotonic() - began < 1.5
+    with psycopg.connect(url) as conn:
+        conn.execute("SELECT pg_advisory_xact_lock(1)")
+        slow = [
+            asyncio.create_task(
+                store._database.write(
+                    lambda conn: raw(conn).execute(f"{FOR_EVER}; SELECT pg_advisory_xact_lock(1)")
+                )
+            )
+            for _ in range(2 * database.THREADS["write"])
+        ]
+        await until_waiting(url, database.THREADS["write"])
+        await store.claim(claim_request(), plan_fires)
+        await store.ping()
+        assert not any(one.done() for one in slow)
+        conn.commit()
     await asyncio.gather(*slow)

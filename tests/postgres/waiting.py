@@ -4,6 +4,8 @@ import asyncio
 
 import psycopg
 
+from tests.support.process import PATIENCE
+
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'"""
@@ -11,7 +13,7 @@ _WAITING = """
 
 async def until_waiting(url: str, sessions: int = 1) -> None:
     """Return once so many sessions wait for a lock."""
-    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url) as conn:
+    async with asyncio.timeout(PATIENCE), await psycopg.AsyncConnection.connect(url) as conn:
         await conn.set_autocommit(True)
         while True:
             found = await (await conn.execute(_WAITING)).fetchone()

@@ -19,8 +19,9 @@ from tests.support.process import Row, Tocsin, wait_until
 SKEWED_CLOCK = Path(__file__).with_name("skewed_clock")
 """A directory for ``PYTHONPATH``: see the ``sitecustomize.py`` in it."""
 
-SHORT_LEASES = {"TOCSIN_LEASE_TTL": "2s", "TOCSIN_HEARTBEAT_INTERVAL": "500ms"}
-"""So that rescue comes soon; everything else as it is by default."""
+SHORT_LEASES = {"TOCSIN_LEASE_TTL": "4s", "TOCSIN_HEARTBEAT_INTERVAL": "500ms"}
+"""So that rescue comes soon, and a machine that is busy for some seconds still kills nobody.
+Everything else is as it is by default."""
 
 PATIENT_POLL = 0.1
 """Seconds between two questions to the database: each of them costs the nodes some."""

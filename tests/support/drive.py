@@ -1,6 +1,6 @@
 """What tests do with a store, in few words: the real decisions of the domain, with defaults."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -147,11 +147,17 @@ def by_overlap(job: Job, live: Live) -> Admission:
     return admit(job.spec.overlap, live)
 
 
-async def rescue_all(store: Store, now: Millis = NOW, *, limit: int = 1_000) -> list[Execution]:
-    """One rescue with the real decision."""
+async def rescue_all(
+    store: Store,
+    now: Millis = NOW,
+    *,
+    clock: Callable[[], Millis] | None = None,
+    limit: int = 1_000,
+) -> list[Execution]:
+    """One rescue with the real decision, made at ``now``, or when the clock says that it is."""
 
     def decide(execution: Execution, job: Job | None) -> Execution:
-        return rescue(execution, job, node="a dead node", now=now)
+        return rescue(execution, job, node="a dead node", now=now if clock is None else clock())
 
     return list(await store.rescue(now=now, decide=decide, limit=limit))
 

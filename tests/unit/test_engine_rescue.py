@@ -103,6 +103,20 @@ def test_what_a_revoked_node_left_is_rescued_by_any_node_at_once() -> None:
     play(story)
 
 
+def test_a_rescuer_that_stood_still_takes_nothing_that_may_have_left_for_not_begun() -> None:
+    async def story() -> None:
+        ward = Ward()
+        await ward.dead()
+        await ward.store.leave("inc-dead")
+        await ward.alive(1)
+        # The instant at which it began this step: before those calls were due.
+        assert await ward.rescue.step(NOW - 1_000) == 1
+        (row,) = ward.store.state.executions.values()
+        assert kinds(row) == [ErrorKind.LOST]
+
+    play(story)
+
+
 def test_without_a_lease_it_keeps_its_hands_off() -> None:
     async def story() -> None:
         ward = Ward()

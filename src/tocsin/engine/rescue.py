@@ -67,7 +67,8 @@ class Rescue:
         def decide(execution: Execution, job: Job | None) -> Execution:
             owner = execution.owner or ""
             name = self._names.get(owner, f"with incarnation {owner[:8]}")
-            return rescue(execution, job, node=name, now=now)
+            # Not ``now``: this node may have stood still since, while the other one was calling.
+            return rescue(execution, job, node=name, now=self._clock.now())
 
         count = 0
         while True:
