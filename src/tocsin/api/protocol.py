@@ -6,6 +6,7 @@ by not reading what they asked for.
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -62,6 +63,8 @@ class BoundedHttp(HttpToolsProtocol):
     """What came behind requests that wait for their turn."""
     _running: RequestResponseCycle | None = None
     """The request that is being answered; ``cycle`` is the one that came last."""
+    on_lost: "Callable[[BoundedHttp], None] | None" = None
+    """Is told when the connection has ended."""
     _upgrades: bool = False
     """Whether the head that is being read asks for another protocol."""
 
@@ -73,6 +76,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """They are gone."""
+        if self.on_lost is not None:
+            self.on_lost(self)
         for timer in (self._coming, self._going):
             if timer is not None:
                 timer.cancel()
