@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -23,8 +23,8 @@ from tocsin.api.context import ApiContext, BodyLimits, Check
 from tocsin.api.eventlog import EventLog
 from tocsin.api.guesses import Guesses
 from tocsin.api.open_gate import OpenGate
-from tocsin.api.protocol import BoundedHttp
 from tocsin.api.rates import Rates, read_rate
+from tocsin.api.server import Server
 from tocsin.api.throttle import by_key
 from tocsin.delivery.deliver import Deliver
 from tocsin.delivery.http import EgressGuard, HttpClient
@@ -45,6 +45,7 @@ from tocsin.engine.relay import Relay, Transport
 from tocsin.first_key import ensure_first_key
 from tocsin.master_key import make_sealer
 from tocsin.news import RedisNews
+from tocsin.open_files import raise_limit
 from tocsin.processes.role import Line, Role
 from tocsin.processes.siblings import Siblings
 from tocsin.server_tls import ServerTls
@@ -256,10 +257,9 @@ class Node:
             )
         )
         tls = self._tls
-        self._server = _Server(
+        self._server = Server(
             uvicorn.Config(
                 api,
-                http=BoundedHttp,
                 ws="none",
                 ssl_context_factory=None if tls is None else lambda _config, _default: tls.context,
                 log_config=None,
@@ -270,7 +270,11 @@ class Node:
                 forwarded_allow_ips=list(trusted),
                 lifespan="off",
                 timeout_graceful_shutdown=5,
-            )
+            ),
+            # At least as many files are left for the calls.
+            most=min(settings.max_connections, raise_limit() // 2),
+            trusted=trusted,
+            refused=lambda: metrics.rejected("connections"),
         )
 
     async def run(self, listener: socket.socket) -> None:
@@ -426,15 +430,6 @@ class Node:
         if usage.jobs == 0:
             saved = await self._jobs.create_batch({"jobs": demo_jobs(self._url)})
             log.info("demo.added", jobs=len(saved.fresh))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the order of the shutdown is ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def end_at_once(number: signal.Signals) -> None:

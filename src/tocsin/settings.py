@@ -338,6 +338,14 @@ class Settings(BaseSettings):
     max_batch_body: int = Field(
         67_108_864, ge=1_024, description="Bytes of the body of a batch, at most."
     )
+    max_connections: int = Field(
+        2_000,
+        ge=2,
+        le=50_000,
+        description="Connections to the API at once, in each process; half of them from one "
+        "address, unless it is a trusted proxy's. Never more than half of the files that the "
+        "process may have open, because calls need files too.",
+    )
     max_batch: int = Field(10_000, ge=1, le=100_000, description="Jobs in one batch, at most.")
 
     rate_limit: Annotated[str, AfterValidator(_rate)] = Field(

@@ -27,6 +27,7 @@ class Server:
         self.headers: list[list[tuple[bytes, bytes]]] = []
         self.bodies: list[bytes] = []
         self.gone = asyncio.Event()
+        self.go_on = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
@@ -43,6 +44,13 @@ class Server:
                     }
                 )
             return
+        if scope["path"] == "/until-they-leave":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.gone.set()
+            return
+        if scope["path"] == "/held":
+            await self.go_on.wait()
         if scope["path"] != "/unread":
             while more:
                 message = await receive()
@@ -249,14 +257,19 @@ async def test_who_reads_slowly_gets_all_of_it(
 
 async def _only_connection(server: Server) -> asyncio.Transport:
     """The server's side of it."""
+    (found,) = _protocols()
+    return found.transport
+
+
+def _protocols() -> list[BoundedHttp]:
+    """The server's side of the connections that are open."""
     import gc
 
-    (found,) = [
+    return [
         one
         for one in gc.get_objects()
         if isinstance(one, BoundedHttp) and one.transport and not one.transport.is_closing()
     ]
-    return found.transport
 
 
 @pytest.mark.parametrize(
@@ -321,4 +334,60 @@ async def test_a_body_that_is_answered_as_it_comes_may_take_its_time(server: Ser
     writer.write(b"0\r\n\r\n")
     async with asyncio.timeout(PATIENCE):
         assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
+    writer.close()
+
+
+async def test_requests_that_are_sent_ahead_wait_as_bytes_and_are_all_answered(
+    server: Server,
+) -> None:
+    """One that is begun takes a hundred times the memory of its bytes, and nobody needs a key to
+    send it: 16 MB of them filled more than a gigabyte."""
+    reader, writer = await server.connect()
+    get = b"GET / HTTP/1.1\r\n\r\n"
+    count, most = 4_000, 0
+    writer.write(b"GET /held HTTP/1.1\r\n\r\n" + get * count)
+    async with asyncio.timeout(PATIENCE):
+        while not (held := _protocols()) or not held[0].pipeline:
+            await asyncio.sleep(0)
+        server.go_on.set()
+        for _ in range(count + 1):
+            assert (await reader.readuntil(b"\r\n\r\nxx")).startswith(b"HTTP/1.1 200 ")
+            most = max(most, len(held[0].pipeline))
+    assert 0 < most <= 1 + protocol.PIECE // len(get)
+    writer.close()
+
+
+async def test_who_leaves_is_missed_though_they_sent_another_request_ahead(server: Server) -> None:
+    """A stream of events would be held for them for ever."""
+    _, writer = await server.connect()
+    writer.write(
+        b"GET /until-they-leave HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    async with asyncio.timeout(PATIENCE):
+        while not (found := _protocols()) or not found[0].pipeline:
+            await asyncio.sleep(0)
+        writer.transport.abort()
+        await server.gone.wait()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_who_would_like_another_protocol_is_answered_by_http(
+    server: Server, *, apart: bool
+) -> None:
+    """As Java's client asks for HTTP/2: the body comes all the same, and must be the body."""
+    reader, writer = await server.connect()
+    head = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 5\r\n\r\n"
+    )
+    for piece in (head, b"hello", b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nbye"):
+        writer.write(piece)
+        if apart:
+            await writer.drain()
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(2):
+            assert (await reader.readuntil(b"\r\n\r\nxx")).startswith(b"HTTP/1.1 200 ")
+    assert server.bodies == [b"hello", b"bye"]
+    assert (b"http2-settings", b"AAMAAABkAAQAAP__") in server.headers[0]
     writer.close()

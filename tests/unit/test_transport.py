@@ -11,6 +11,10 @@ class Below:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.lost = False
+
+    def is_closing(self) -> bool:
+        return self.lost
 
     def write(self, data: bytes) -> None:
         self.calls.append(data)
@@ -69,3 +73,11 @@ async def test_whoever_writes_without_a_pause_fills_no_memory_here() -> None:
 async def test_everything_else_is_that_of_the_transport() -> None:
     transport, _ = made()
     assert transport.get_extra_info("peername") == "the peername"
+
+
+async def test_what_is_held_for_who_has_left_meanwhile_is_dropped() -> None:
+    transport, below = made()
+    transport.write(b"unheard")
+    below.lost = True
+    await asyncio.sleep(0)
+    assert below.calls == [], "to write to a connection that is closed raises"

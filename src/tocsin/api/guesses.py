@@ -1,11 +1,12 @@
 """Slowing down who guesses keys: so many failures per address, then one every few seconds."""
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
+
+from tocsin.api.addresses import neighbourhood
 
 FREE = 10
 """Failures in a row that cost nothing but an answer."""
@@ -65,12 +66,7 @@ class Guesses:
 
 
 def _network(address: str) -> str:
-    if ":" not in address:
-        return address
     try:
-        found = ipaddress.IPv6Address(address.partition("%")[0])
+        return neighbourhood(address)
     except ValueError:
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((found, 64), strict=False).network_address)
+        return address  # what a trusted proxy told instead of one

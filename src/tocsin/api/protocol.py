@@ -6,16 +6,22 @@ by not reading what they asked for.
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tocsin.api.transport import OneWrite
 
+PIECE: Final = 8_192
+"""Bytes that are looked at together. The requests in them are all begun to be taken; what comes
+behind them waits, as bytes, until only the last of them is left."""
+
 MAX_HEAD: Final = 65_536
-"""Bytes of the first line and the headers of a request, counted by what is read at once; and bytes
-that may come between two pieces of a body: the ends of chunks, and trailers."""
+"""Bytes of the first line and the headers of a request, counted by pieces; and bytes that may come
+between two pieces of a body: the ends of chunks, and trailers."""
 
 HEAD_SECONDS: float = 10.0
 """How long a head may take, on a new connection from its start."""
@@ -53,6 +59,14 @@ class BoundedHttp(HttpToolsProtocol):
     """Bytes of answers that waited when they were last looked at."""
     _has_refused: bool = False
     """Whether nothing is taken any more."""
+    _later: bytes = b""
+    """What came behind requests that wait for their turn."""
+    _running: RequestResponseCycle | None = None
+    """The request that is being answered; ``cycle`` is the one that came last."""
+    on_lost: "Callable[[BoundedHttp], None] | None" = None
+    """Is told when the connection has ended."""
+    _upgrades: bool = False
+    """Whether the head that is being read asks for another protocol."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected."""
@@ -62,10 +76,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """They are gone."""
+        if self.on_lost is not None:
+            self.on_lost(self)
         for timer in (self._coming, self._going):
             if timer is not None:
                 timer.cancel()
         self._coming = self._going = None
+        self._later = b""
+        self.pipeline.clear()
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     # --- what comes in
@@ -86,6 +108,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head has ended."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrades = True
+            return
         self._head = None
         self._body = self._aside = 0
         super().on_headers_complete()
@@ -97,6 +122,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has ended."""
+        if self._upgrades:
+            return
         self._body = None
         super().on_message_complete()
 
@@ -104,8 +131,42 @@ class BoundedHttp(HttpToolsProtocol):
         """Take what came."""
         if self._has_refused:
             return
+        if self._later:
+            self._later += data
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Read on, until there are requests that have to wait."""
+        self._unset_keepalive_if_required()
+        for start in range(0, len(data), PIECE):
+            if self.pipeline:
+                # Each that waits takes much more memory than its bytes.
+                self._later = data[start:]
+                self.flow.pause_reading()
+                break
+            self._take_piece(data[start : start + PIECE])
+            if self._has_refused or self.transport.is_closing():
+                return
+        if self._head is None and self._body is None:
+            # A whole request, as nearly always.
+            if self._coming is not None:
+                self._coming.cancel()
+                self._coming = None
+        elif self._coming is None:
+            self._since = self.loop.time()
+            self._coming = self.loop.call_later(self._patience(), self._look_at_sender)
+
+    def _take_piece(self, data: bytes) -> None:
         self._aside += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_with_http(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(400, "invalid_http", "invalid http request received")
+            return
         if self._head is not None:
             self._head += len(data)
             if self._head > MAX_HEAD:
@@ -114,19 +175,23 @@ class BoundedHttp(HttpToolsProtocol):
             self._body += len(data)
             if self._aside > MAX_HEAD:
                 self._refuse(400, "invalid_http", f"{MAX_HEAD:,} bytes that are no body")
-        else:
-            # A whole request, as nearly always.
-            if self._coming is not None:
-                self._coming.cancel()
-                self._coming = None
-            return
-        if self._coming is None and not self.transport.is_closing():
-            self._since = self.loop.time()
-            self._coming = self.loop.call_later(self._patience(), self._look_at_sender)
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
-        self._refuse(400, "invalid_http", msg.lower().rstrip("."))
+    def _stay_with_http(self, rest: bytes) -> None:
+        """Take a request as if it had not asked for another protocol (RFC 9110, 7.8).
+
+        The parser takes everything behind such a head for that protocol: the body too, which comes
+        all the same from clients that would like HTTP/2.
+        """
+        if not self._upgrades:
+            self._refuse(400, "invalid_http", "invalid http request received")
+            return
+        self._upgrades = False
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._take_piece(b"\r\n".join([*lines, b"", rest]))
 
     def _patience(self) -> float:
         """Seconds that what is being read may take, by what came of it."""
@@ -155,6 +220,26 @@ class BoundedHttp(HttpToolsProtocol):
             and cycle.response_started
             and not cycle.response_complete
         )
+
+    # --- one after the other
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """A request is answered, and the next one may have its turn."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self.flow.pause_reading()
+            return
+        # What of the next one is there already had to wait, and has all its time yet.
+        self._since = self.loop.time()
+        if self._later:
+            later, self._later = self._later, b""
+            self._take(later)
 
     # --- what goes out
 

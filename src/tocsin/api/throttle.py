@@ -1,7 +1,6 @@
 """Holding whoever asks too often to the limits."""
 
 import hashlib
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from limits import RateLimitItem
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tocsin.api.addresses import neighbourhood
 from tocsin.api.auth import read_credential, read_secret
 from tocsin.api.problems import Refused, problem
 from tocsin.api.rates import ADDRESS, READS, Rates, Verdict, read_rate, times
@@ -21,9 +21,6 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READING_POSTS = frozenset({"/api/v1/schedules:preview"})
 _FREE = ("/healthz", "/readyz", "/metrics", "/api/v1/demo/")
 """Whoever watches the node, and what the demonstration's jobs call, is never refused."""
-
-_NETWORK_6 = 64
-"""Bits of an IPv6 address that count: whoever has one has all that begin alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,11 +164,6 @@ def _key_of(scope: Scope) -> str | None:
 def _address_of(scope: Scope) -> str:
     client = scope.get("client")
     try:
-        address = ipaddress.ip_address(client[0].partition("%")[0] if client else "")
+        return neighbourhood(client[0] if client else "")
     except ValueError:
         return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, _NETWORK_6), strict=False).network_address)
-    return str(address)

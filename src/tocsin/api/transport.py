@@ -49,6 +49,8 @@ class OneWrite:
         held = self._held
         if held:
             self._held, self._size = [], 0
+            if self._transport.is_closing():
+                return  # The client has left meanwhile, and nobody is to be told.
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def __getattr__(self, name: str) -> Any:

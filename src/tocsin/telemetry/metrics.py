@@ -87,7 +87,7 @@ class Metrics(Collector):
             self._executions.start(state.value, "")
         self._executions.start(State.FAILED.value, Reason.LOST.value)
         self._attempts.start("success")
-        for limit in ("jobs", "bytes", "disk"):
+        for limit in ("jobs", "bytes", "disk", "connections"):
             self._rejections.start(limit)
 
         self._in_flight = Gauge(
@@ -165,7 +165,10 @@ class Metrics(Collector):
     # --- told by the API
 
     def rejected(self, limit: str) -> None:
-        """A request was refused because a limit (``jobs``, ``bytes``, ``disk``) is reached."""
+        """Somebody was refused because a limit is reached.
+
+        It is ``jobs``, ``bytes``, ``disk`` or ``connections``.
+        """
         self._rejections.add((limit,))
 
     # --- levels
