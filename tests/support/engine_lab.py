@@ -12,6 +12,7 @@ from tocsin.domain.instant import Millis
 from tocsin.domain.job import HttpTarget, Job
 from tocsin.engine.caller import CallResult, CallUnderWay, Ended, NotStarted
 from tocsin.engine.dispatch import Dispatcher
+from tocsin.engine.lanes import EAGER
 from tocsin.engine.lease import Lease
 from tocsin.store.bus import Bus, CallsStarted, News
 from tocsin.store.port import Claim
@@ -160,6 +161,7 @@ class Bench:
         max_in_flight: int = 10,
         max_per_lane: int = 10,
         max_per_job: int = 100_000,
+        eager: int = EAGER,
         follows: bool = False,
         express: bool | None = None,
     ) -> None:
@@ -181,6 +183,7 @@ class Bench:
             max_in_flight=max_in_flight,
             max_per_lane=max_per_lane,
             max_per_job=max_per_job,
+            eager=eager,
         )
 
     def put(self, execution: Execution) -> None:

@@ -22,6 +22,7 @@ from tocsin.domain.execution import ErrorKind, Reason, State, TriggerKind
 from tocsin.domain.job import DeliveryMode, JobStatus
 from tocsin.engine.dispatch import START_AT_ONCE
 from tocsin.engine.held import Stage
+from tocsin.engine.lanes import EAGER, PATIENCE
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["tasks", "express"])
@@ -262,7 +263,8 @@ def test_a_burst_starts_in_slices_and_the_loop_goes_on_between() -> None:
     async def story() -> None:
         bench = Bench(max_held=100_000, max_in_flight=100_000, max_per_lane=100_000)
         bench.begin()
-        burst = many(JOB, 5_000)
+        hosts = [target_job(f"job-{n}", f"http://host-{n}.example") for n in range(250)]
+        burst = [one for host in hosts for one in many(host, 20)]
         seen = []
 
         def look() -> None:
@@ -276,7 +278,85 @@ def test_a_burst_starts_in_slices_and_the_loop_goes_on_between() -> None:
         assert seen[-1] == len(burst)
         steps = [later - earlier for earlier, later in pairwise(seen)]
         assert max(steps) <= START_AT_ONCE
-        assert bench.caller.ids == ids(burst)
+        assert sorted(bench.caller.ids) == sorted(ids(burst))
+
+    play(story)
+
+
+def test_a_target_that_answers_at_once_gets_few_calls_at_a_time() -> None:
+    """Each would open a connection that the next ones can do without."""
+
+    async def story() -> None:
+        bench = Bench(max_held=1_000, max_in_flight=1_000, max_per_lane=250, follows=True)
+        bench.begin()
+        await bench.hold(*many(JOB, 500))
+        most = 0
+        while bench.dispatcher.held:
+            most = max(most, bench.dispatcher.in_flight)
+            under_way = list(bench.caller._ends)
+            assert under_way, "and yet somebody is always called"
+            await asyncio.sleep(PATIENCE * 0.9 / len(under_way))
+            for one in under_way:
+                bench.caller.succeed(one)
+            await turns()
+            bench.dispatcher.forget([one.id for one in bench.results])
+            bench.results.clear()
+        assert most == EAGER
+        assert bench.empty
+        assert len(bench.caller.calls) == 500
+
+    play(story)
+
+
+def test_a_target_that_takes_its_time_gets_as_many_calls_as_it_may_have() -> None:
+    async def story() -> None:
+        bench = Bench(max_held=1_000, max_in_flight=1_000, max_per_lane=250, follows=True)
+        bench.begin()
+        await bench.hold(*many(JOB, 500))
+        assert bench.dispatcher.in_flight == EAGER
+        for seen in (2 * EAGER, 3 * EAGER, 250, 250):
+            await asyncio.sleep(PATIENCE * 1.01)
+            await turns(10)
+            assert bench.dispatcher.in_flight == seen
+        for one in list(bench.caller._ends)[:50]:
+            bench.caller.succeed(one)
+            await asyncio.sleep(PATIENCE / EAGER)
+        await asyncio.sleep(PATIENCE * 1.01)
+        await turns(10)
+        assert bench.dispatcher.in_flight == 250, "what lasts does not hold up what comes after it"
+
+    play(story)
+
+
+def test_what_must_go_at_its_instant_does_not_wait_for_calls_that_may_last() -> None:
+    async def story() -> None:
+        bench = Bench(max_held=1_000, max_in_flight=1_000, max_per_lane=250, follows=True)
+        bench.begin()
+        await bench.hold(*many(JOB, 500))
+        at_most_once = target_job("exact", delivery=DeliveryMode.AT_MOST_ONCE)
+        exact = many(at_most_once, 3)
+        await bench.hold(*exact)
+        assert set(ids(exact)) <= set(bench.caller.ids)
+
+    play(story)
+
+
+def test_an_answer_that_has_come_while_the_loop_was_busy_is_read_before_its_call_lasts() -> None:
+    async def story() -> None:
+        bench = Bench(max_held=1_000, max_in_flight=1_000, max_per_lane=250, follows=True)
+        bench.begin()
+        await bench.hold(*many(JOB, EAGER + 1))
+
+        def read() -> None:
+            for one in list(bench.caller._ends):
+                bench.caller.succeed(one)
+
+        # As the loop does it: timers that are late, then what has come.
+        loop = asyncio.get_running_loop()
+        loop.call_later(PATIENCE, loop.call_soon, read)
+        await asyncio.sleep(PATIENCE)
+        await turns()
+        assert bench.dispatcher._lanes._slow == {}
 
     play(story)
 

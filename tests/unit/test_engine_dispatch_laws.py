@@ -30,6 +30,7 @@ MOVES = st.sampled_from(
     max_in_flight=st.sampled_from([3, 8, 20]),
     max_per_lane=st.sampled_from([2, 5]),
     max_per_job=st.sampled_from([1, 2]),
+    eager=st.sampled_from([1, 3, 64]),
     moves=st.lists(st.tuples(MOVES, st.integers(0, 99)), min_size=20, max_size=80),
 )
 def test_no_slot_and_no_claim_gets_lost(
@@ -37,6 +38,7 @@ def test_no_slot_and_no_claim_gets_lost(
     max_in_flight: int,
     max_per_lane: int,
     max_per_job: int,
+    eager: int,
     moves: list[tuple[str, int]],
 ) -> None:
     async def story() -> None:
@@ -45,6 +47,7 @@ def test_no_slot_and_no_claim_gets_lost(
             max_in_flight=max_in_flight,
             max_per_lane=max_per_lane,
             max_per_job=max_per_job,
+            eager=eager,
         )
         bench.begin()
         chances = _Chances(bench)

@@ -104,6 +104,63 @@ def test_nothing_is_left_when_all_have_ended() -> None:
     assert nothing_left(lanes)
 
 
+# --- few at a time to what answers at once
+
+
+def test_a_lane_has_its_eager_calls_and_one_more_for_each_that_lasts_up_to_its_limit() -> None:
+    lanes = Lanes(max_in_flight=100, max_per_lane=5, max_per_job=100, eager=2)
+    held(lanes, ONE, 20)
+    held(lanes, TWO, 1)
+    first = list(lanes.take())
+    assert Counter(one.claim.job.name for one in first) == {"one": 2, "two": 1}
+    assert lanes.holds_back
+    assert not lanes.startable
+    ones = [one for one in first if one.claim.job is ONE]
+    lanes.lasts(ones[0])
+    lanes.lasts(ones[0])
+    assert take(lanes) == ["one"], "once for each"
+    lanes.lasts(ones[1])
+    more = list(lanes.take())
+    assert len(more) == 1
+    lanes.ended(ones[0])
+    assert take(lanes) == [], "two that do not last are under way still"
+    lanes.ended(more[0])
+    assert take(lanes) == ["one"]
+    for one in lanes._ready:
+        assert lanes._calling[one] == 3
+
+
+def test_at_its_limit_a_lane_does_not_wait_for_calls_to_last() -> None:
+    lanes = Lanes(max_in_flight=100, max_per_lane=2, max_per_job=100, eager=8)
+    held(lanes, ONE, 20)
+    first = list(lanes.take())
+    assert len(first) == 2
+    assert not lanes.holds_back
+    lanes.lasts(first[0])
+    assert take(lanes) == []
+
+
+def test_a_lane_whose_ready_claims_are_gone_is_not_held_back() -> None:
+    lanes = Lanes(max_in_flight=100, max_per_lane=5, max_per_job=100, eager=1)
+    ready = held(lanes, ONE, 2)
+    list(lanes.take())
+    assert lanes.holds_back
+    lanes.remove(ready[1])
+    assert not lanes.holds_back
+
+
+def test_claims_at_their_instant_go_beside_the_eager_ones_and_those_behind_them_do_not() -> None:
+    lanes = Lanes(max_in_flight=100, max_per_lane=4, max_per_job=100, eager=1)
+    held(lanes, ONE, 5)
+    assert take(lanes) == ["one"]
+    exact = held(lanes, EXACT, 2)
+    lanes.remove(exact[0])
+    assert list(lanes.take()) == [exact[1]]
+    assert lanes.holds_back
+    lanes.remove(held(lanes, EXACT, 1)[0])
+    assert take(lanes) == [], "nor when the one before them is taken away"
+
+
 # --- each job its share
 
 
@@ -230,21 +287,28 @@ def test_what_waits_for_its_lane_keeps_back_nothing_of_its_job_in_another() -> N
     max_in_flight=st.integers(1, 40),
     max_per_lane=st.integers(1, 4),
     max_per_job=st.integers(1, 2),
+    eager=st.integers(1, 5),
     jobs=st.sets(st.sampled_from(range(len(ALL))), min_size=1, max_size=3).map(
         lambda chosen: [ALL[number] for number in sorted(chosen)]
     ),
     moves=st.lists(
-        st.tuples(st.sampled_from("+++++---xytt"), st.integers(0, 2)), min_size=20, max_size=80
+        st.tuples(st.sampled_from("+++++---xyttll"), st.integers(0, 2)), min_size=20, max_size=80
     ),
 )
 def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
     max_in_flight: int,
     max_per_lane: int,
     max_per_job: int,
+    eager: int,
     jobs: list[Job],
     moves: list[tuple[str, int]],
 ) -> None:
-    lanes = Lanes(max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job)
+    lanes = Lanes(
+        max_in_flight=max_in_flight,
+        max_per_lane=max_per_lane,
+        max_per_job=max_per_job,
+        eager=eager,
+    )
     ahead = max_in_flight - max_in_flight // 16
     one_lane = not (ONE in jobs and MOVED in jobs)
     ready: dict[int, list[Held]] = {number: [] for number in range(len(jobs))}
@@ -253,6 +317,15 @@ def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
     def in_lane(which: int) -> int:
         lane = jobs[which].spec.lane
         return sum(len(of) for number, of in calling.items() if jobs[number].spec.lane == lane)
+
+    def quick_in_lane(which: int) -> int:
+        lane = jobs[which].spec.lane
+        return sum(
+            not one.slow
+            for number, of in calling.items()
+            if jobs[number].spec.lane == lane
+            for one in of
+        )
 
     def of_job(which: int) -> int:
         return sum(len(of) for number, of in calling.items() if jobs[number].id == jobs[which].id)
@@ -271,6 +344,8 @@ def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
                 lanes.remove(ready[which].pop())
             case "y" if ready[which]:
                 lanes.remove(ready[which].pop(0))
+            case "l" if calling[which]:
+                lanes.lasts(calling[which][0])
             case "t":
                 for one in lanes.take():
                     number = jobs.index(one.claim.job)
@@ -285,6 +360,9 @@ def test_limits_hold_and_no_slot_stays_free_while_somebody_may_have_it(
                         and in_lane(number) < max_per_lane
                     )
                     exact = job.spec.delivery is DeliveryMode.AT_MOST_ONCE
+                    if could and not exact and quick_in_lane(number) >= min(eager, max_per_lane):
+                        assert lanes.holds_back, "somebody looks after it"
+                        could = False
                     assert not could or total() >= (max_in_flight if exact else ahead)
                 assert not lanes.startable
             case _:
@@ -306,6 +384,8 @@ def nothing_left(lanes: Lanes) -> bool:
             lanes._calling,
             lanes._calling_of_job,
             lanes._set_aside,
+            lanes._slow,
+            lanes.holds_back,
             lanes._turns,
             lanes._in_turns,
             lanes.in_flight,

@@ -26,7 +26,7 @@ from tocsin.domain.settle import rescue, settle, void
 from tocsin.engine.caller import Caller, CallResult, CallUnderWay, NotStarted
 from tocsin.engine.clock import Clock
 from tocsin.engine.held import Held, HeldClaims, Stage
-from tocsin.engine.lanes import RESERVE, Lanes
+from tocsin.engine.lanes import EAGER, PATIENCE, RESERVE, Lanes
 from tocsin.engine.lease import Lease
 from tocsin.store.bus import Bus, CallsStarted
 from tocsin.store.port import Claim
@@ -103,6 +103,7 @@ class Dispatcher:
         max_in_flight: int,
         max_per_lane: int,
         max_per_job: int,
+        eager: int = EAGER,
     ) -> None:
         self._caller = caller
         self._results = results
@@ -118,12 +119,17 @@ class Dispatcher:
         self._reserve = min(math.ceil(max_in_flight / RESERVE), max_held // 2)
         self._claims = HeldClaims(many_of_job=max_per_job)
         self._lanes = Lanes(
-            max_in_flight=max_in_flight, max_per_lane=max_per_lane, max_per_job=max_per_job
+            max_in_flight=max_in_flight,
+            max_per_lane=max_per_lane,
+            max_per_job=max_per_job,
+            eager=eager,
         )
         self._under_way: dict[Held, asyncio.Task[None] | CallUnderWay] = {}
         """The calls, the oldest first; a task may not have begun its call yet."""
         self._none_left: asyncio.Future[None] | None = None
         self._pump_again: asyncio.Handle | None = None
+        self._patience: asyncio.Handle | None = None
+        """Ends when what is under way by now is a call that lasts."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_for: Millis | None = None
         self._limited: dict[Callable[[], None], Limited] = {}
@@ -307,8 +313,29 @@ class Dispatcher:
         may_start = self._lease.held and self._start_some(now)
         if claims.due or (may_start and lanes.startable):
             self._pump_soon()
+        if self._patience is None and lanes.holds_back:
+            self._be_patient()
         self._arm(now)
         self._look_for_room()
+
+    def _be_patient(self) -> None:
+        """Find out which of the calls under way last, where lanes wait for that."""
+        self._patience = asyncio.get_running_loop().call_later(
+            PATIENCE, self._patience_ends, self._clock.monotonic(), 2
+        )
+
+    def _patience_ends(self, since: float, turns: int) -> None:
+        if turns:
+            # Answers that have come while the loop was busy are read first.
+            self._patience = asyncio.get_running_loop().call_soon(
+                self._patience_ends, since, turns - 1
+            )
+            return
+        self._patience = None
+        for held in self._under_way:
+            if held.since <= since:
+                self._lanes.lasts(held)
+        self.pump()
 
     def _pump_soon(self) -> None:
         if self._pump_again is None:
@@ -440,8 +467,11 @@ class Dispatcher:
 
     def _end(self, held: Held, outcome: Execution) -> None:
         self._give_slot_back(held)
-        if self._pump_again is None and self._lanes.startable:
-            self._pump_soon()
+        if self._pump_again is None:
+            if self._lanes.startable:
+                self._pump_soon()
+            elif self._patience is None and self._lanes.holds_back:
+                self._be_patient()
         # Whoever took the claim away has also decided what becomes of it.
         if held.stage is _CALLING:
             self._finish(held, outcome)

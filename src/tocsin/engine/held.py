@@ -42,7 +42,7 @@ _GONE = Stage.GONE
 class Held:
     """One claim and where it is."""
 
-    __slots__ = ("again", "claim", "leaves_at", "set_aside", "since", "stage", "started_at")
+    __slots__ = ("again", "claim", "leaves_at", "set_aside", "since", "slow", "stage", "started_at")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -57,6 +57,8 @@ class Held:
         """Whether it was claimed again (for a retry) while its result was on the way."""
         self.set_aside = False
         """Whether it has waited for a call of its job to end."""
+        self.slow = False
+        """Whether its call was seen to last; see ``lanes.EAGER``."""
 
 
 class HeldClaims:
