@@ -11,6 +11,10 @@ import pytest
 from tests.api.access import Guarded, guarded
 from tests.api.harness import EXECUTIONS, JOB, JOBS
 from tests.api.test_events import EVENTS, parse, streaming
+from tests.support import build
+from tests.support.build import MINUTE, NOW
+from tocsin.domain.instant import format_instant
+from tocsin.services import insights
 from tocsin.store.port import Store
 
 
@@ -158,6 +162,53 @@ async def test_a_key_that_is_limited_to_tags_is_not_told_of_all_jobs(api: Guarde
     client = await api.of(role="admin", tags=["mine"])
     for path in ("/api/v1/stats", "/api/v1/audit"):
         assert (await client.get(path)).status_code == 403
+
+
+async def test_the_timeline_of_a_key_that_is_limited_to_tags_is_of_its_own_jobs(
+    api: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, retry = api.api, {"max_attempts": 1}
+    await inner.create(name="own", schedule={"every": "1m"}, retry=retry, tags=["mine"])
+    await inner.create(name="hidden", schedule={"every": "1m"}, retry=retry, tags=["theirs"])
+    # Fires too, and is not told of: it is somebody else's namespace.
+    body = {**JOB, "name": "own", "schedule": {"every": "1m"}, "tags": ["mine"]}
+    await ok(await inner.client.post(JOBS, json=body, headers={"Tocsin-Namespace": "elsewhere"}))
+    for settle in (build.succeed, build.fail):
+        inner.clock.now += MINUTE
+        for claim in await inner.claim():
+            await inner.record(settle(claim, inner.clock.now))
+    params = {
+        "since": format_instant(NOW - MINUTE),
+        "until": format_instant(NOW + 7 * MINUTE),
+        "step": "4m",
+    }
+    # The one who sees all first: what is kept for it is nothing for the other.
+    everything = await inner.get("/api/v1/timeline", **params)
+    assert {one["job_name"] for one in everything["fires"]} == {"own", "hidden"}
+    client = await api.of(role="viewer", tags=["mine"])
+    found = await ok(await client.get("/api/v1/timeline", params=params))
+    assert found["past"] == [
+        {
+            "start": format_instant(NOW - MINUTE),
+            "succeeded": 1,
+            "failed": 1,
+            "cancelled": 0,
+            "skipped": 0,
+        }
+    ]
+    assert {one["job_name"] for one in found["fires"]} == {"own"}
+    # At 3 to 6 minutes.
+    assert found["ahead"] == [{"start": format_instant(NOW + 3 * MINUTE), "fires": 4}]
+    assert found["complete_since"] == params["since"]
+    # Where there is more than is counted, it says from when on it has counted all.
+    monkeypatch.setattr(insights, "COUNTED", 1)
+    monkeypatch.setattr(insights, "_PAGE", 1)
+    found = await ok(await client.get("/api/v1/timeline", params=params))
+    assert [(one["succeeded"], one["failed"]) for one in found["past"]] == [(0, 1)]
+    assert found["complete_since"] == format_instant(NOW + 2 * MINUTE)
+    other = await api.of(role="viewer", tags=["nobody's"])
+    found = await ok(await other.get("/api/v1/timeline", params=params))
+    assert (found["past"], found["ahead"], found["fires"]) == ([], [], [])
 
 
 async def test_an_idempotency_key_opens_nothing_that_is_hidden(api: Guarded) -> None:

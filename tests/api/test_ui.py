@@ -77,6 +77,48 @@ async def test_nothing_else_is_served(built: Api, path: str) -> None:
     await built.ask("GET", path, status=404)
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("path", ["/joobs", "/index.html", "/no/such/page?x=y", "/%00", "/Jobs"])
+async def test_a_mistyped_address_is_the_page_that_says_so_to_a_browser(
+    built: Api, path: str
+) -> None:
+    answer = await built.client.get(path, headers={"Accept": BROWSER})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'name="tocsin-version" content="0.0.test"' in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "Accept" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept"),
+    [
+        ("GET", "/joobs", "*/*"),
+        ("GET", "/joobs", "application/json"),
+        ("GET", "/joobs", "application/json, text/html;q=0"),
+        ("GET", "/joobs", "application/json, text/html;q=0.5"),
+        ("POST", "/joobs", BROWSER),
+        ("GET", "/api/v1/joobs", BROWSER),
+        ("GET", "/api", BROWSER),
+        ("GET", "/assets/gone-abc.js", BROWSER),
+        ("GET", "/early.js", BROWSER),
+    ],
+)
+async def test_programs_are_told_of_a_mistyped_address_in_problem_details(
+    built: Api, method: str, path: str, accept: str
+) -> None:
+    answer = await built.ask(method, path, status=404, headers={"Accept": accept})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_found"
+
+
+async def test_a_method_that_a_resource_does_not_know_is_no_page(built: Api) -> None:
+    answer = await built.ask("GET", "/api/v1/jobs:batch", status=405, headers={"Accept": BROWSER})
+    assert answer.json()["code"] == "method_not_allowed"
+
+
 async def test_where_they_were_not_built_the_page_says_how() -> None:
     for folder in (None, Path("/nowhere")):
         api = make_api(MemoryStore(), ui=folder)

@@ -281,6 +281,6 @@ def test_filters_of_executions_find_nothing_quickly(
     expect(page.locator("[data-execution]").first).to_contain_text("noticed too late")
     page.get_by_role("button", name="Skipped").click()
     page.get_by_role("combobox", name="Kind of error").click()
-    page.get_by_role("option", name="dns").click()
+    page.get_by_role("option", name="Host not found").click()
     expect(page.get_by_text("No execution fits")).to_be_visible()
     assert len(traffic.asked) <= 3, json.dumps(traffic.asked)

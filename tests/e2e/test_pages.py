@@ -79,6 +79,27 @@ def test_nothing_is_wider_than_a_phone(
         assert look.violations() == []
 
 
+def test_names_on_the_timeline_of_a_phone_are_whole(
+    visit: VisitFactory, alive: dict[str, Any], node: Tocsin
+) -> None:
+    name = "sends-the-report-of-the-day-to-finance"
+    node.create([{"name": name, "schedule": {"every": "1m"}, "target": {"log": "x"}}])
+    look = visit(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = look.open("/timeline?range=15m")
+    lane = page.locator(f"[data-lane={name}]")
+    link, picture = lane.get_by_role("link", name=name), lane.get_by_role("img")
+    expect(link).to_be_visible()
+    assert link.evaluate("one => one.scrollWidth <= one.clientWidth")
+    above, below = link.bounding_box(), picture.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert above["y"] + above["height"] <= below["y"] + 1
+    # The lane has the whole width.
+    assert below["width"] > 300
+    assert look.violations() == []
+    node.client.delete(f"/api/v1/jobs/{name}").raise_for_status()
+
+
 def test_the_menu_of_a_phone(visit: VisitFactory, alive: dict[str, Any]) -> None:
     look = visit(viewport={"width": 360, "height": 740}, has_touch=True)
     page = look.open("/")
@@ -229,5 +250,11 @@ def test_from_the_timeline_to_an_execution(visit: VisitFactory, alive: dict[str,
 
 def test_an_unknown_page_says_so(visit: VisitFactory, alive: dict[str, Any]) -> None:
     look = visit()
+    answer = look.page.goto(look.base + "/joobs")
+    assert answer is not None
+    assert answer.status == 404
+    expect(look.page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    look.page.get_by_role("link", name="To the overview").click()
+    expect(look.page.get_by_test_id("verdict")).to_be_visible()
     page = look.open("/jobs/nobody")
     expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()

@@ -114,6 +114,14 @@ def test_a_key_for_some_tags_is_told_of_its_own_jobs(
     expect(fires).not_to_contain_text("guarded")
     look.settle()
     assert look.violations() == []
+    # The timeline is of its own jobs, too.
+    node.post("/jobs/mine/trigger", expect=202)
+    node.post("/jobs/guarded/trigger", expect=202)
+    page.get_by_role("navigation").get_by_role("link", name="Timeline").click()
+    expect(page.locator("[data-lane=mine] [data-mark=succeeded]")).to_be_visible()
+    expect(page.locator("[data-lane]")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert look.violations() == []
 
 
 def test_an_operator_pauses_but_does_not_edit(visit: VisitFactory, job: Any, node: Tocsin) -> None:

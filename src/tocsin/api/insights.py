@@ -106,6 +106,14 @@ class TimelineOut(TypedDict):
     fires: Annotated[
         list[FireAheadOut], Field(description="The first of each job in each step; at most 1,000.")
     ]
+    complete_since: Annotated[
+        Instant,
+        Field(
+            description="All that ended from here on is counted; of what was before, some may be "
+            "missing. That is only where a key is limited by tags: its past is counted from the "
+            "newest 5,000 executions."
+        ),
+    ]
     complete_until: Annotated[
         Instant, Field(description="All fires before this are counted; later ones may be missing.")
     ]
@@ -231,6 +239,7 @@ def timeline_json(timeline: Timeline) -> TimelineOut:
             }
             for one in timeline.fires
         ],
+        "complete_since": format_instant(timeline.complete_since),
         "complete_until": format_instant(timeline.complete_until),
     }
 

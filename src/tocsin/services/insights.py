@@ -5,18 +5,18 @@ Each answer looks at a bounded number of rows, however much there is, and says w
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from heapq import heapify, heappop, heapreplace
 
 from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
-from tocsin.domain.job import Job
+from tocsin.domain.job import Job, JobStatus
 from tocsin.domain.schedule.zones import local_moment, zone_offsets
 from tocsin.domain.tally import Tally
 from tocsin.services.scope import Scoped
 from tocsin.services.stats import Percentiles, percentiles
-from tocsin.store.port import ExecutionQuery, Store
+from tocsin.store.port import ExecutionQuery, JobQuery, JobSort, Store
 
 DAY_SAMPLE = 100
 """Executions of a day that a calendar counts at most: the newest."""
@@ -30,11 +30,18 @@ FIRES = 4_000
 NAMED = 1_000
 """Fires to come that are named, not only counted: the first of each job in a step."""
 
+COUNTED = 5_000
+"""Executions that the past of some jobs is counted from at most: the newest."""
+
+_PAGE = 500
+
 _SLICE = 50
 """Fire times that are computed before other work has its turn: about 1 ms."""
 
 _KEPT: Millis = 2_000
-_NAMESPACES = 100
+_SCOPES = 100
+
+_Whose = tuple[str, tuple[str, ...] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +86,15 @@ class Future:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Past:
+    """What ended, by the start of the step."""
+
+    steps: dict[Millis, Tally]
+    complete_since: Millis
+    """All from this instant on is counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Timeline:
     """Past and future on one axis, in steps of one length."""
 
@@ -92,6 +108,7 @@ class Timeline:
     """How many fires are to come, likewise."""
     fires: Sequence[Fire]
     """The first fire of each job in each step; at most ``NAMED``."""
+    complete_since: Millis
     complete_until: Millis
 
 
@@ -101,8 +118,8 @@ class InsightService(Scoped):
     def __init__(self, *, store: Store, now: Callable[[], Millis]) -> None:
         self._store = store
         self._now = now
-        # By namespace; shared by all that are bound to a scope.
-        self._futures: dict[str, tuple[Millis, Millis, Future]] = {}
+        # By namespace and tags; shared by all that are bound to a scope.
+        self._futures: dict[_Whose, tuple[Millis, Millis, Future]] = {}
 
     async def recent(self, job_ids: Sequence[str], count: int) -> Sequence[Recent]:
         """The newest ``count`` executions of each job, in the order asked for."""
@@ -142,17 +159,16 @@ class InsightService(Scoped):
         return found
 
     async def timeline(self, since: Millis, until: Millis, step: Millis) -> Timeline:
-        """What ended and what is to fire between two instants, in steps that begin at ``since``."""
+        """What ended and what is to fire between two instants, in steps that begin at ``since``.
+
+        Of all jobs the past is counted by the minute in which executions ended; where only some
+        exist in the scope, from their executions, by fire time.
+        """
         now = self._now()
-        past: dict[Millis, Tally] = {}
+        past = Past(steps={}, complete_since=since)
         if since < now:
-            stats = await self._store.stats(
-                since=since, now=now, next_fires=0, namespace=self._scope.namespace
-            )
-            for minute, tally in stats.minutes:
-                if minute < until:
-                    start = since + max(0, minute - since) // step * step
-                    past.setdefault(start, Tally()).merge(tally)
+            look = self._past if self._scope.whole else self._past_of_some
+            past = await look(since, until, step)
         future = Future(fires=(), complete_until=until)
         if until > now:
             future = await self._ahead(now, until)
@@ -168,30 +184,90 @@ class InsightService(Scoped):
             until=until,
             now=now,
             step=step,
-            past=sorted(past.items(), key=lambda one: one[0]),
+            past=sorted(past.steps.items(), key=lambda one: one[0]),
             ahead=sorted(ahead.items()),
             fires=list(named.values())[:NAMED],
+            complete_since=past.complete_since,
             complete_until=min(until, future.complete_until),
         )
 
+    async def _past(self, since: Millis, until: Millis, step: Millis) -> Past:
+        steps: dict[Millis, Tally] = {}
+        stats = await self._store.stats(
+            since=since, now=self._now(), next_fires=0, namespace=self._scope.namespace
+        )
+        for minute, tally in stats.minutes:
+            if minute < until:
+                start = since + max(0, minute - since) // step * step
+                steps.setdefault(start, Tally()).merge(tally)
+        return Past(steps=steps, complete_since=since)
+
+    async def _past_of_some(self, since: Millis, until: Millis, step: Millis) -> Past:
+        steps: dict[Millis, Tally] = {}
+        query = ExecutionQuery(
+            namespace=self._scope.namespace,
+            any_tags=self._scope.any_tags,
+            since=since,
+            until=until,
+            limit=_PAGE,
+        )
+        counted, reach = 0, since
+        while True:
+            page = await self._store.list_executions(query)
+            for one in page.items:
+                start = since + (one.fire_time - since) // step * step
+                steps.setdefault(start, Tally()).add(one)
+            counted += len(page.items)
+            if page.next is None:
+                break
+            if counted >= COUNTED:
+                reach = page.items[-1].fire_time
+                break
+            query = replace(query, cursor=page.next)
+        # What is still to end has made a step of its own, and counts for nothing.
+        return Past(
+            steps={start: tally for start, tally in steps.items() if tally != Tally()},
+            complete_since=reach,
+        )
+
+    async def _timers(self) -> Sequence[tuple[Job, Millis]]:
+        """The jobs that fire next, with when; ``TIMERS`` of them at most."""
+        namespace, now = self._scope.namespace, self._now()
+        if self._scope.whole:
+            stats = await self._store.stats(
+                since=now, now=now, next_fires=TIMERS, namespace=namespace
+            )
+            return stats.next_fires
+        page = await self._store.list_jobs(
+            JobQuery(
+                namespace=namespace,
+                any_tags=self._scope.any_tags,
+                statuses=(JobStatus.ACTIVE,),
+                sort=JobSort.NEXT_FIRE,
+                limit=TIMERS,
+                now=now,
+            )
+        )
+        return [(one.job, one.next_fire_at) for one in page.items if one.next_fire_at is not None]
+
     async def _ahead(self, now: Millis, until: Millis) -> Future:
         """The fires to come, looked for anew every two seconds at most."""
-        namespace = self._scope.namespace
-        known = self._futures.get(namespace)
+        whose = (self._scope.namespace, self._scope.any_tags)
+        known = self._futures.get(whose)
         if known is not None:
             made, reach, future = known
             if 0 <= now - made < _KEPT and (until <= reach or future.complete_until < reach):
                 return future
-        stats = await self._store.stats(since=now, now=now, next_fires=TIMERS, namespace=namespace)
-        jobs = [job for job, _ in stats.next_fires]
+        timers = await self._timers()
+        jobs = [job for job, _ in timers]
         # Behind the last timer that was looked at there may be others.
         horizon = until
-        if len(stats.next_fires) >= TIMERS:
-            horizon = min(horizon, stats.next_fires[-1][1])
+        if len(timers) >= TIMERS:
+            horizon = min(horizon, timers[-1][1])
         future = await _fires_of(jobs, now, horizon)
-        if len(self._futures) >= _NAMESPACES:
+        if len(self._futures) >= _SCOPES:
             self._futures.clear()
-        self._futures[namespace] = (now, until, future)
+        self._futures[whose] = (now, until, future)
         return future
 
     async def _of(

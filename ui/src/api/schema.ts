@@ -697,7 +697,7 @@ export interface paths {
         };
         /**
          * What ended and what is to fire, on one axis of time
-         * @description The past in the minutes in which executions ended; the future from the schedules of the 1,000 jobs that fire next, 4,000 fires at most: `complete_until` says how far that reaches.
+         * @description The past in the minutes in which executions ended; the future from the schedules of the 1,000 jobs that fire next, 4,000 fires at most: `complete_until` says how far that reaches. For a key that is limited by tags the same of its own jobs, with the past by fire time from their newest 5,000 executions: `complete_since` says how far that reaches.
          */
         get: operations["getTimeline"];
         put?: never;
@@ -2783,6 +2783,13 @@ export interface components {
         TimelineOut: {
             /** Ahead */
             ahead: components["schemas"]["AheadStepOut"][];
+            /**
+             * Complete Since
+             * Format: date-time
+             * @description All that ended from here on is counted; of what was before, some may be missing. That is only where a key is limited by tags: its past is counted from the newest 5,000 executions.
+             * @example 2026-12-24T18:00:00Z
+             */
+            complete_since: string;
             /**
              * Complete Until
              * Format: date-time

@@ -1,7 +1,7 @@
 import type { AttemptOut, ShownRequestOut } from "../api/schema";
 import { pretty } from "../lib/text";
 import { millis } from "../lib/time";
-import { explain } from "../lib/words";
+import { explain, kindLabel } from "../lib/words";
 import { Code } from "./Code";
 import { StateBadge } from "./State";
 import { ClockTime } from "./Time";
@@ -23,7 +23,7 @@ export function AttemptView({
         {of !== undefined && <strong>Attempt {attempt.number}</strong>}
         <StateBadge state={attempt.error_kind ? "failed" : "succeeded"} />
         {attempt.http_status !== null && <span className="num">HTTP {attempt.http_status}</span>}
-        {attempt.error_kind && <span className="mono">{attempt.error_kind}</span>}
+        {attempt.error_kind && <KindLabel kind={attempt.error_kind} />}
         <span className="dim">
           <ClockTime at={attempt.started_at} /> on {attempt.node} · {millis(attempt.duration_ms)}
         </span>
@@ -47,6 +47,11 @@ export function AttemptView({
       )}
     </div>
   );
+}
+
+/** An error kind in words; the one that programs see is a hover away. */
+export function KindLabel({ kind }: { kind: string }) {
+  return <span data-tip={`error_kind: ${kind}`}>{kindLabel(kind)}</span>;
 }
 
 /** What an error means, and what to do. */

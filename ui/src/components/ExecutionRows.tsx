@@ -8,7 +8,7 @@ import { executionChunks, type HistoryFilter } from "../api/queries";
 import type { ExecutionOut } from "../api/schema";
 import { count } from "../lib/text";
 import { millis } from "../lib/time";
-import { explain, reasonWords } from "../lib/words";
+import { explain, reasonWords, triggerLabel } from "../lib/words";
 import { Problem } from "./Problem";
 import { StateBadge } from "./State";
 import { ClockTime } from "./Time";
@@ -232,7 +232,7 @@ function Cells({ one, withJob }: RowProps) {
       </span>
       {!withJob && (
         <span className="dim" role="cell">
-          {one.trigger}
+          {triggerLabel(one.trigger)}
         </span>
       )}
       <span className="right num" role="cell">

@@ -2,8 +2,10 @@ import { Button, Select, TextInput } from "@mantine/core";
 import type { HistoryFilter } from "../api/queries";
 import type { ErrorKind, State } from "../api/schema";
 import { useZone } from "../lib/prefs";
+import { sentence } from "../lib/text";
 import { fromWall, toWall } from "../lib/time";
 import { someOf, useUrlState } from "../lib/useUrlState";
+import { kindLabel } from "../lib/words";
 import { ExecutionRows } from "./ExecutionRows";
 import { StateBadge } from "./State";
 
@@ -68,12 +70,12 @@ export function History({ job, sticky = true }: { job?: string; sticky?: boolean
           ))}
         </fieldset>
         <Select
-          w={150}
+          w={190}
           size="xs"
           aria-label="Kind of error"
           placeholder="Any error"
           clearable
-          data={KINDS.map((one) => ({ value: one, label: one.replace("_", " ") }))}
+          data={KINDS.map((one) => ({ value: one, label: sentence(kindLabel(one)) }))}
           value={kind ?? null}
           onChange={(value) => change({ error_kind: value })}
         />

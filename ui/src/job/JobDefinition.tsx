@@ -67,17 +67,18 @@ export function JobDefinition({ job }: { job: JobOut }) {
           </dd>
           <dt>Success</dt>
           <dd>{job.success.join(", ")}</dd>
-          <dt>Overlap</dt>
+          <dt>While one runs</dt>
           <dd>
-            {job.overlap}: {POLICY_HELP.overlap[job.overlap]}
+            {POLICY_HELP.overlap[job.overlap]} <span className="dim mono">{job.overlap}</span>
           </dd>
-          <dt>Misfire</dt>
+          <dt>Noticed too late</dt>
           <dd>
-            {job.misfire.policy}: {POLICY_HELP.misfire[job.misfire.policy]}
+            {POLICY_HELP.misfire[job.misfire.policy]}{" "}
+            <span className="dim mono">{job.misfire.policy}</span>
           </dd>
-          <dt>Delivery</dt>
+          <dt>Arrival unknown</dt>
           <dd>
-            {job.delivery.replaceAll("_", " ")}: {POLICY_HELP.delivery[job.delivery]}
+            {POLICY_HELP.delivery[job.delivery]} <span className="dim mono">{job.delivery}</span>
           </dd>
           <dt>Version</dt>
           <dd className="num">{job.version}</dd>

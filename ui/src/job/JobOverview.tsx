@@ -15,7 +15,7 @@ import { useZone } from "../lib/prefs";
 import { percent } from "../lib/text";
 import { clockTime, dayOf, exactTime, millis, offsetName } from "../lib/time";
 import { oneOf, useUrlState } from "../lib/useUrlState";
-import { stateWords } from "../lib/words";
+import { outcomeLabel, stateWords, statusWords } from "../lib/words";
 
 const WINDOWS = ["1h", "24h", "7d"] as const;
 
@@ -44,7 +44,9 @@ export function JobOverview({ job }: { job: JobOut }) {
           <Figure
             label="Next fire"
             value={<RelTime at={job.next_fire_at} none="none" />}
-            note={job.next_fire_at ? <ClockTime at={job.next_fire_at} /> : job.status}
+            note={
+              job.next_fire_at ? <ClockTime at={job.next_fire_at} /> : statusWords(job.status).label
+            }
           />
           <Figure
             label="Last"
@@ -167,7 +169,11 @@ function NextTen({ job }: { job: JobOut }) {
     <Panel
       title="Next ten fires"
       flush
-      aside={job.status === "active" ? undefined : `as if it were active; it is ${job.status}`}
+      aside={
+        job.status === "active"
+          ? undefined
+          : `as if it were active; it is ${statusWords(job.status).label.toLowerCase()}`
+      }
     >
       {!preview.data ? (
         <Lines count={10} />
@@ -243,7 +249,7 @@ function LastFew({ job }: { job: JobOut }) {
                 <ClockTime at={one.fire_time} />
               </Link>
               <span className="dim cut">
-                {one.http_status ?? one.error_kind ?? one.reason ?? ""}
+                {outcomeLabel(one)}
                 {one.attempt_count > 1 ? ` · ${one.attempt_count} attempts` : ""}
               </span>
               <span className="end num">{millis(one.duration_ms)}</span>

@@ -3,6 +3,11 @@ export function count(n: number, one: string, many = `${one}s`): string {
   return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 }
 
+/** With a capital first letter. */
+export function sentence(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
 /** `99.2 %`, `100 %` only where nothing failed. */
 export function percent(ratio: number | null | undefined): string {
   if (ratio === null || ratio === undefined) return "–";

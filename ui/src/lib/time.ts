@@ -2,6 +2,9 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
+/** On average, in the Gregorian calendar. */
+const YEAR = 365.2425 * DAY;
+const MONTH = YEAR / 12;
 
 export const LOCAL_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -63,7 +66,7 @@ export function shortTime(at: number, zone: string, now: number): string {
   return `${dayOf(at, zone)}, ${clockTime(at, zone, false)}`;
 }
 
-/** `3m`, `2h 5m`, `4d 3h`: at most two units, rounded down. */
+/** `3m`, `2h 5m`, `4d 3h`, `5mo`, `4y 1mo`: at most two units, rounded down. */
 export function span(ms: number): string {
   const abs = Math.abs(ms);
   if (abs < MINUTE) return `${Math.floor(abs / SECOND)}s`;
@@ -79,7 +82,14 @@ export function span(ms: number): string {
   }
   const hours = Math.floor((abs % DAY) / HOUR);
   const days = Math.floor(abs / DAY);
-  return hours && days < 14 ? `${days}d ${hours}h` : `${days}d`;
+  if (days < 90) return hours && days < 14 ? `${days}d ${hours}h` : `${days}d`;
+  // A little is forgiven: three years by the calendar are a few hours off from three on average.
+  const months = Math.floor((abs + DAY) / MONTH);
+  if (months < 12) return `${months}mo`;
+  const rest = months % 12;
+  return rest && months < 120
+    ? `${Math.floor(months / 12)}y ${rest}mo`
+    : `${Math.floor(months / 12)}y`;
 }
 
 /** `in 3m`, `2h 5m ago`, `now`. */

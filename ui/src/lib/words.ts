@@ -1,4 +1,4 @@
-import type { ErrorKind, JobStatus, Reason, State } from "../api/schema";
+import type { ErrorKind, JobStatus, Reason, State, TriggerKind } from "../api/schema";
 
 export type Tone = "good" | "bad" | "warn" | "busy" | "quiet";
 
@@ -30,7 +30,7 @@ export function statusWords(status: string): { label: string; tone: Tone } {
 export function reasonWords(reason: string | null): string {
   if (reason === null) return "";
   const known: Record<Reason, string> = {
-    misfire: "noticed too late (misfire)",
+    misfire: "noticed too late",
     overlap: "the one before was still running",
     queue_full: "ten were waiting already",
     paused: "the job was paused",
@@ -41,6 +41,62 @@ export function reasonWords(reason: string | null): string {
     lost: "its node was lost five times in a row",
   };
   return known[reason as Reason] ?? reason;
+}
+
+/** The same in as few words as a list has room for. */
+export function reasonLabel(reason: string): string {
+  const known: Record<Reason, string> = {
+    misfire: "noticed too late",
+    overlap: "still running",
+    queue_full: "queue full",
+    paused: "job paused",
+    deleted: "job deleted",
+    changed: "job changed",
+    replaced: "replaced",
+    requested: "on request",
+    lost: "node lost",
+  };
+  return known[reason as Reason] ?? reason;
+}
+
+/** An error kind in as few words as a list has room for. */
+export function kindLabel(kind: string): string {
+  const known: Record<ErrorKind, string> = {
+    timeout: "timed out",
+    connection: "no connection",
+    dns: "host not found",
+    tls: "no secure connection",
+    protocol: "answer was not HTTP",
+    http_status: "unexpected status",
+    redirect: "redirect not followed",
+    blocked: "address not allowed",
+    too_large: "answer too large",
+    cancelled: "cancelled",
+    lost: "node lost",
+  };
+  return known[kind as ErrorKind] ?? kind;
+}
+
+/** How an execution ended, in a word or two: its status, what was wrong, or why it did not run. */
+export function outcomeLabel(one: {
+  http_status?: number | null;
+  error_kind?: string | null;
+  reason?: string | null;
+}): string {
+  if (one.http_status && (!one.error_kind || one.error_kind === "http_status"))
+    return `HTTP ${one.http_status}`;
+  if (one.error_kind) return kindLabel(one.error_kind);
+  return one.reason ? reasonLabel(one.reason) : "";
+}
+
+/** What asked for an execution. */
+export function triggerLabel(trigger: string): string {
+  const known: Record<TriggerKind, string> = {
+    schedule: "schedule",
+    manual: "by hand",
+    retry: "run again",
+  };
+  return known[trigger as TriggerKind] ?? trigger;
 }
 
 interface Explanation {

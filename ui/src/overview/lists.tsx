@@ -10,7 +10,7 @@ import { RelTime, useNow } from "../components/Time";
 import { coordinationWords } from "../lib/nodes";
 import { count } from "../lib/text";
 import { span } from "../lib/time";
-import { reasonWords } from "../lib/words";
+import { outcomeLabel, reasonLabel, reasonWords, stateWords } from "../lib/words";
 
 /** Entries of each list. */
 export const SHOWN = 8;
@@ -72,9 +72,7 @@ export function Failing({ jobs }: { jobs: readonly JobOut[] }) {
             <Link className="name cut" to={`/jobs/${encodeURIComponent(job.name)}`}>
               {job.name}
             </Link>
-            <span className="dim cut">
-              {failed?.http_status ?? failed?.error_kind ?? last?.error_kind ?? ""}
-            </span>
+            <span className="dim cut">{outcomeLabel(failed ?? last ?? {})}</span>
             <span className="end" style={{ width: 72 }}>
               {found && <Strip executions={found.executions} slots={12} />}
             </span>
@@ -106,7 +104,7 @@ export function Missed() {
             data-tip={`${one.skipped_count && one.skipped_count > 1 ? `${count(one.skipped_count, "fire")}: ` : ""}${reasonWords(one.reason)}`}
           >
             {one.skipped_count && one.skipped_count > 1 ? `${one.skipped_count}× ` : ""}
-            {one.reason ?? one.state}
+            {one.reason ? reasonLabel(one.reason) : stateWords(one.state).label}
           </span>
           <span className="end">
             <RelTime at={one.fire_time} />

@@ -7,7 +7,7 @@ import { ApiError, messageOf } from "../api/problem";
 import { changes, executionQuery, keys, sentQuery } from "../api/queries";
 import type { ExecutionOut } from "../api/schema";
 import { useSession } from "../api/session";
-import { AttemptView, Explained, RequestView } from "../components/AttemptView";
+import { AttemptView, Explained, KindLabel, RequestView } from "../components/AttemptView";
 import { Guarded } from "../components/Guarded";
 import { Figure, Lines, Panel } from "../components/Panel";
 import { Problem } from "../components/Problem";
@@ -17,7 +17,7 @@ import { useZone } from "../lib/prefs";
 import { count } from "../lib/text";
 import { exactTime, millis } from "../lib/time";
 import { useTitle } from "../lib/useTitle";
-import { reasonWords } from "../lib/words";
+import { reasonWords, stateWords } from "../lib/words";
 import { NotFound } from "./NotFound";
 
 const TRIGGERS: Record<string, string> = {
@@ -37,7 +37,7 @@ export default function Execution() {
     refetchInterval: (query) => (query.state.data && !query.state.data.finished_at ? 2_000 : false),
   });
   const one = execution.data;
-  useTitle(one ? `${one.job_name} · ${one.state}` : "Execution");
+  useTitle(one ? `${one.job_name} · ${stateWords(one.state).label}` : "Execution");
   if (execution.error && !one) {
     if (execution.error instanceof ApiError && execution.error.status === 404) {
       return <NotFound what="execution" why={execution.error.message} />;
@@ -101,7 +101,7 @@ function Found({ one }: { one: ExecutionOut }) {
             <Figure
               label="Answer"
               value={one.http_status ?? "–"}
-              note={one.error_kind ?? undefined}
+              note={one.error_kind ? <KindLabel kind={one.error_kind} /> : undefined}
             />
           </div>
         </section>
@@ -116,7 +116,8 @@ function Found({ one }: { one: ExecutionOut }) {
                     ? "It was cancelled"
                     : "It ended"}
                 : {reasonWords(one.reason)}.
-              </strong>
+              </strong>{" "}
+              <span className="dim mono">{one.reason}</span>
               {one.skipped_count !== null && one.skipped_count > 1 && one.skipped_until && (
                 <div>
                   It stands for {count(one.skipped_count, "fire time")}, until{" "}

@@ -34,7 +34,10 @@ export function Axis({
   const zone = useZone();
   const [showAll, setShowAll] = useState(false);
   const phone = whole < 620;
-  const left = phone ? 104 : 170;
+  // On a phone names stand above their lanes: beside them there is no room for either.
+  const left = phone ? 12 : 170;
+  const top = phone ? 22 : 0;
+  const head = top + STRIP + 24;
   const width = Math.max(60, whole - left - 14);
   const x = useMemo(
     () => linear([view.since, view.until], [0, width]),
@@ -50,12 +53,15 @@ export function Axis({
   return (
     <div ref={ref} className="lanes">
       <div
-        className="lane"
-        style={{ gridTemplateColumns: `${left}px 1fr`, height: STRIP + 24, border: 0 }}
+        className={`lane${phone ? " stacked" : ""}`}
+        style={{
+          gridTemplateColumns: phone ? undefined : `${left}px 1fr`,
+          height: head,
+          border: 0,
+        }}
       >
-        <div className="lane-name dim" style={{ alignSelf: "start", paddingTop: 10 }}>
-          Density
-          <div style={{ fontSize: "0.75rem" }}>per {span(view.step)}</div>
+        <div className="lane-name dim" style={{ alignSelf: "start", paddingTop: phone ? 4 : 10 }}>
+          Density <div className="per">per {span(view.step)}</div>
         </div>
         {data ? (
           <Density data={data} view={view} width={width} x={x} onSelect={onSelect} />
@@ -69,7 +75,7 @@ export function Axis({
         </div>
       )}
       {shown.map((lane) => (
-        <LaneRow key={lane.id} lane={lane} left={left} width={width} />
+        <LaneRow key={lane.id} lane={lane} left={left} stacked={phone} width={width} />
       ))}
       {lanes.length > LANES && !showAll && (
         <div className="blank" style={{ borderTop: "1px solid var(--line)" }}>
@@ -87,7 +93,7 @@ export function Axis({
         {cutAt !== null && cutAt > view.since && (
           <rect
             x={0}
-            y={STRIP + 24}
+            y={head}
             width={x(Math.min(cutAt, view.until))}
             height="100%"
             fill="var(--quiet-fill)"
@@ -99,7 +105,7 @@ export function Axis({
             key={tick}
             x1={x(tick)}
             x2={x(tick)}
-            y1={STRIP + 22}
+            y1={head - 2}
             y2="100%"
             stroke="var(--line)"
             strokeDasharray="2 3"
@@ -107,11 +113,18 @@ export function Axis({
         ))}
         {now >= view.since && now <= view.until && (
           <>
-            <line x1={x(now)} x2={x(now)} y1={4} y2="100%" stroke="var(--busy)" strokeWidth={1.5} />
-            <rect x={x(now) - 15} y={2} width={30} height={14} rx={3} fill="var(--busy)" />
+            <line
+              x1={x(now)}
+              x2={x(now)}
+              y1={top + 4}
+              y2="100%"
+              stroke="var(--busy)"
+              strokeWidth={1.5}
+            />
+            <rect x={x(now) - 15} y={top + 2} width={30} height={14} rx={3} fill="var(--busy)" />
             <text
               x={x(now)}
-              y={12.5}
+              y={top + 12.5}
               textAnchor="middle"
               fontSize={10}
               fontWeight={600}

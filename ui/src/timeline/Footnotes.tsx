@@ -16,6 +16,7 @@ export function Footnotes({
 }) {
   const zone = useZone();
   const known = data ? Date.parse(data.complete_until) : view.until;
+  const counted = data ? Date.parse(data.complete_since) : view.since;
   return (
     <div className="panel-head" style={{ borderTop: "1px solid var(--line)", flexWrap: "wrap" }}>
       <span className="legend">
@@ -39,6 +40,9 @@ export function Footnotes({
         {[
           cut
             ? "In the grey part only what went wrong is drawn one by one; the strip counts all."
+            : "",
+          counted > view.since && counted < now
+            ? `What ended is counted from ${exactTime(counted, zone)} on.`
             : "",
           known < view.until && known > now
             ? `Fires to come are counted until ${exactTime(known, zone)}.`

@@ -6,13 +6,27 @@ import { exactTime } from "../lib/time";
 import type { Lane, Mark } from "../lib/timeline";
 import { stateWords } from "../lib/words";
 
-export function LaneRow({ lane, left, width }: { lane: Lane; left: number; width: number }) {
+export function LaneRow({
+  lane,
+  left,
+  stacked,
+  width,
+}: {
+  lane: Lane;
+  left: number;
+  stacked: boolean;
+  width: number;
+}) {
   const navigate = useNavigate();
   const zone = useZone();
   const [hover, setHover] = useState<Mark | null>(null);
   const path = `/jobs/${encodeURIComponent(lane.name)}`;
   return (
-    <div className="lane" style={{ gridTemplateColumns: `${left}px 1fr` }} data-lane={lane.name}>
+    <div
+      className={`lane${stacked ? " stacked" : ""}`}
+      style={stacked ? undefined : { gridTemplateColumns: `${left}px 1fr` }}
+      data-lane={lane.name}
+    >
       <Link className={`name lane-name cut${lane.failed ? " tone-bad" : ""}`} to={path}>
         {lane.name}
       </Link>

@@ -74,11 +74,13 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
         summary="What ended and what is to fire, on one axis of time",
         description="The past in the minutes in which executions ended; the future from the "
         "schedules of the 1,000 jobs that fire next, 4,000 fires at most: `complete_until` says "
-        "how far that reaches.",
+        "how far that reaches. For a key that is limited by tags the same of its own jobs, with "
+        "the past by fire time from their newest 5,000 executions: `complete_since` says how far "
+        "that reaches.",
         operation_id="getTimeline",
         responses=answers(200, "TimelineOut", "Counts by step, and the next fires by name"),
     )
-    @needs(Action.READ, whole=True)
+    @needs(Action.READ)
     async def get_timeline(asked: TimelineParameters, request: Request) -> Response:
         since, until = read_instant(asked.since, "since"), read_instant(asked.until, "until")
         step, now = read_step(asked.step), context.now()

@@ -1,13 +1,17 @@
 """The web UI: its built files, at the root."""
 
 import mimetypes
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tocsin.api.accept import prefers_html
 from tocsin.api.problems import Refused
 
 PAGES = (
@@ -24,6 +28,9 @@ PAGES = (
     "audit",
 )
 """The first parts of the paths of pages; the page itself finds out what to show."""
+
+NO_PAGES = ("api", "assets")
+"""The first parts of the paths below which there are no pages, mistyped or not."""
 
 FEATURES = ("session", "keys", "secrets", "audit", "monitors", "alerts", "channels")
 """Resources whose pages are shown only where the API has them."""
@@ -65,16 +72,19 @@ def add_routes(app: FastAPI, folder: Path | None) -> None:
     """
 
     async def page(_: Request) -> Response:
+        return Response(filled() or _NOT_BUILT, 200, _HEADERS, "text/html")
+
+    def filled() -> str | None:
         index = None if folder is None else folder / "index.html"
         if index is None or not index.is_file():
-            return Response(_NOT_BUILT, 200, _HEADERS, "text/html")
+            return None
         # What the page has to know before its first request.
         html = index.read_text("utf-8")
         for name, said in (("version", app.version), ("features", _features(app))):
             html = html.replace(
                 f'name="tocsin-{name}" content=""', f'name="tocsin-{name}" content="{said}"'
             )
-        return Response(html, 200, _HEADERS, "text/html")
+        return html
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -101,6 +111,28 @@ def add_routes(app: FastAPI, folder: Path | None) -> None:
     app.add_route("/assets/{name}", asset, include_in_schema=False)
     for name in ("favicon.svg", "favicon-bad.svg", "early.js"):
         app.add_route(f"/{name}", at_root, include_in_schema=False)
+    _show_what_is_not_there(app, filled)
+
+
+def _show_what_is_not_there(app: FastAPI, filled: Callable[[], str | None]) -> None:
+    """Let browsers have the page that says so; programs are answered as everywhere."""
+    otherwise = app.exception_handlers[HTTPException]
+
+    async def missing(request: Request, error: Exception) -> Response:
+        html = None
+        if (
+            isinstance(error, HTTPException)
+            and error.status_code == 404
+            and request.method in ("GET", "HEAD")
+            and request.url.path.removeprefix("/").partition("/")[0] not in NO_PAGES
+            and prefers_html(request.headers.get("accept", ""))
+        ):
+            html = filled()
+        if html is None:
+            return await cast("Awaitable[Response]", otherwise(request, error))
+        return Response(html, 404, _HEADERS | {"Vary": "Accept"}, "text/html")
+
+    app.add_exception_handler(HTTPException, missing)
 
 
 def _features(app: FastAPI) -> str:
