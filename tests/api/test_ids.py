@@ -24,9 +24,17 @@ class TestUuid7:
         made = [new_id() for _ in times]
         assert made == sorted(set(made))
 
+    def test_counting_up_goes_on_in_the_bits_above(self) -> None:
+        new_id = Uuid7(lambda: NOW, entropy=lambda size: b"\xff" * size)
+        new_id()
+        new_id._middle, new_id._low = 6, (1 << 62) - 2
+        made = UUID(new_id()).int
+        assert (made >> 80, made >> 64 & 0xFFF, made >> 62 & 0b11) == (NOW, 7, 0b10)
+        assert made & ((1 << 62) - 1) == (1 << 32) - 2
+
     def test_a_millisecond_that_is_full_runs_into_the_next(self) -> None:
         new_id = Uuid7(lambda: NOW, entropy=lambda size: b"\xff" * size)
-        new_id._tail = (1 << 74) - 2
+        new_id._middle, new_id._low = (1 << 12) - 1, (1 << 62) - 2
         new_id._time = NOW
         made = [new_id() for _ in range(3)]
         assert made == sorted(set(made))

@@ -179,14 +179,18 @@ class Job:
     updated_at: Millis
 
 
-_make_job = maker(Job)
+make_http_target = maker(HttpTarget)
+make_spec = maker(JobSpec)
+make_job = maker(Job)
+"""Each from all of its fields, in their order: a batch makes thousands of them."""
+
 _COMPLETED = JobStatus.COMPLETED
 
 
 def completed(job: Job) -> Job:
     """The same job after its last fire."""
     # ``replace`` would take eight times as long, once for each job that fires once.
-    return _make_job(
+    return make_job(
         job.id,
         job.namespace,
         job.name,

@@ -205,11 +205,10 @@ class Relay:
             case JobsChanged(change=change, jobs=jobs, due_at=due_at):
                 if due_at is not None:
                     self._note_due(due_at)
-                told = [JobTold(change, job.id, job.version) for job in jobs]
-                if change not in {"created", "completed"}:
-                    self._put_urgent(told)
-                elif self._wanted:
-                    self._put(told)
+                urgent = change not in {"created", "completed"}
+                if urgent or self._wanted:
+                    told = [JobTold(change, job.id, job.version) for job in jobs]
+                    (self._put_urgent if urgent else self._put)(told)
             case ExecutionsChanged(executions=executions):
                 self._hear_executions(executions)
             case CallsStarted(executions=executions):

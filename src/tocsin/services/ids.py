@@ -12,6 +12,8 @@ _DRAWN = 256
 _TAIL_BITS = 74
 _LOW_BITS = 62
 _LOW = (1 << _LOW_BITS) - 1
+_VARIANT = 2 << _LOW_BITS
+_MIDDLE = (1 << _TAIL_BITS - _LOW_BITS) - 1
 
 
 class Uuid7:
@@ -23,9 +25,12 @@ class Uuid7:
         self._now = now
         self._entropy = entropy
         self._time = -1
+        self._middle = 0
+        """The first 12 of the bits that count up."""
         self._head = ""
-        """The text of its 48 bits, and the version."""
-        self._tail = 0
+        """The text of the time's 48 bits, the version, and the 12."""
+        self._low = 0
+        """The other 62."""
         self._steps: Iterator[int] = iter(())
 
     def __call__(self) -> str:
@@ -33,27 +38,42 @@ class Uuid7:
         now = self._now()
         if now > self._time:
             self._begin(now)
+            low = self._low
         else:
             # Within a millisecond (or where the clock was set back): a random step upwards.
-            self._tail += 1 + self._step()
-            if self._tail >> _TAIL_BITS:
-                self._begin(self._time + 1)
-        tail = self._tail
-        low = f"{2 << 62 | tail & _LOW:016x}"
-        return f"{self._head}{tail >> _LOW_BITS:03x}-{low[:4]}-{low[4:]}"
+            step = next(self._steps, None)
+            if step is None:
+                step = self._draw()
+            low = self._low + 1 + step
+            if low > _LOW:
+                low = self._carry(low)
+            self._low = low
+        text = f"{low + _VARIANT:016x}"
+        return f"{self._head}{text[:4]}-{text[4:]}"
 
     def _begin(self, time: Millis) -> None:
         """Begin a millisecond anew."""
         self._time = time
-        text = f"{time:012x}"
-        self._head = f"{text[:8]}-{text[8:]}-7"
         # The top bit is left free, so that there is room to count up from here.
-        self._tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+        tail = int.from_bytes(self._entropy(10), "big") >> (80 - _TAIL_BITS + 1)
+        self._middle, self._low = tail >> _LOW_BITS, tail & _LOW
+        self._write_head()
 
-    def _step(self) -> int:
+    def _carry(self, low: int) -> int:
+        """Count on in the bits above; returns what is left in those below."""
+        if self._middle == _MIDDLE:
+            self._begin(self._time + 1)
+            return self._low
+        self._middle += 1
+        self._write_head()
+        return low & _LOW
+
+    def _write_head(self) -> None:
+        time = f"{self._time:012x}"
+        self._head = f"{time[:8]}-{time[8:]}-7{self._middle:03x}-"
+
+    def _draw(self) -> int:
         """32 random bits, drawn in bulk: a batch makes thousands of ids in a millisecond."""
-        for step in self._steps:
-            return step
         self._steps = iter(memoryview(self._entropy(4 * _DRAWN)).cast("I").tolist())
         return next(self._steps)
 
@@ -67,7 +87,7 @@ def read_ref(text: str) -> str | None:
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a job."""
-    return _NAME.fullmatch(text) is not None and not looks_like_uuid(text)
+    return _NAME.fullmatch(text) is not None and (len(text) != 36 or not looks_like_uuid(text))
 
 
 def looks_like_uuid(text: str) -> bool:

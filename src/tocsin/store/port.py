@@ -62,6 +62,10 @@ class NewJob:
     """The ``spec_text`` of its definition, where it is made already: row and answer share it."""
 
 
+make_new_job = maker(NewJob)
+"""A new job from its job, its timer and its text."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
     """A job with what is known of its fires."""

@@ -27,7 +27,7 @@ from tocsin.domain.errors import FieldProblem, StoreCorrupt
 from tocsin.domain.execution import Execution, Reason, State, TriggerKind
 from tocsin.domain.job import HttpTarget, Job, JobSpec, JobStatus, Json
 from tocsin.domain.planning import Timer
-from tocsin.domain.schedule import At, Cron
+from tocsin.domain.schedule import At, Cron, Every
 from tocsin.domain.tally import Tally
 from tocsin.store.port import Node, Request
 from tocsin.store.tables import PRESENT_STATUS, executions, jobs
@@ -103,8 +103,8 @@ def job_row(job: Job, written: str | None = None) -> tuple[Any, ...]:
         job.id,
         job.namespace,
         job.name,
-        _kind_of(job.spec),
-        job.status.value,
+        _KINDS[type(job.spec.schedule.kind)],
+        job.status._value_,  # ``value`` is a call
         job.version,
         job.created_at,
         job.updated_at,
@@ -137,11 +137,7 @@ def with_status(job: Job, status: str) -> Job:
     return job if job.status == status else replace(job, status=_BY_STATUS[status])
 
 
-def _kind_of(spec: JobSpec) -> str:
-    kind = spec.schedule.kind
-    if isinstance(kind, Cron):
-        return "cron"
-    return "at" if isinstance(kind, At) else "every"
+_KINDS: dict[type[Cron | Every | At], str] = {Cron: "cron", Every: "every", At: "at"}
 
 
 def search_text(job: Job) -> str:
@@ -153,7 +149,8 @@ def search_text(job: Job) -> str:
 
 def folded(text: str) -> str:
     """Text as it is compared where case does not matter."""
-    return storable(text.casefold())
+    # Of ASCII there is nothing else to fold, and nothing that UTF-8 cannot hold.
+    return text.lower().replace("\0", " ") if text.isascii() else storable(text.casefold())
 
 
 def tags_of(spec: JobSpec) -> AbstractSet[str]:
