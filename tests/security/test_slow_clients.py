@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +18,9 @@ BIG = 40_000_000
 
 PATIENCE = 30.0
 """Seconds after which a test takes it that what it waits for does not come."""
+
+
+HOUR = 3_600.0
 
 
 class Server:
@@ -73,7 +77,14 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = Server(listener.getsockname()[1])
     running = uvicorn.Server(
-        uvicorn.Config(app, http=BoundedHttp, ws="none", lifespan="off", log_config=None)
+        uvicorn.Config(
+            app,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            timeout_keep_alive=10 * int(HOUR),
+        )
     )
     with contextlib.closing(listener):
         serving = asyncio.create_task(running.serve(sockets=[listener]))
@@ -204,14 +215,24 @@ async def test_a_large_body_may_take_longer(
     writer.close()
 
 
-async def test_the_second_request_of_a_connection_has_its_own_time(server: Server) -> None:
+async def test_the_second_request_of_a_connection_has_its_own_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", HOUR)
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
     reader, writer = await server.connect()
     for _ in range(4):
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             assert (await reader.readuntil(b"\r\n\r\nxx")).startswith(b"HTTP/1.1 200 ")
-        await asyncio.sleep(0.15)
+        passed += HOUR / 2
     writer.write(b"GET / HTTP/1.1\r\nHost")
+    async with asyncio.timeout(PATIENCE):
+        while not any(one._head for one in _connections()):
+            await asyncio.sleep(0.01)
+    passed += HOUR
     assert (await rest(reader)).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
@@ -249,14 +270,17 @@ async def test_who_reads_slowly_gets_all_of_it(
 
 async def _only_connection(server: Server) -> asyncio.Transport:
     """The server's side of it."""
-    import gc
+    (found,) = _connections()
+    return found.transport
 
-    (found,) = [
+
+def _connections() -> list[BoundedHttp]:
+    """Those that are open, at the server's side."""
+    return [
         one
         for one in gc.get_objects()
         if isinstance(one, BoundedHttp) and one.transport and not one.transport.is_closing()
     ]
-    return found.transport
 
 
 @pytest.mark.parametrize(
