@@ -57,7 +57,7 @@ class Reader:
 
     async def next(self) -> list[Event]:
         """The next events; empty where the stream has ended."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for chunk in self._stream:
                 self.chunks.append(chunk)
                 found = parse(chunk)
@@ -385,7 +385,7 @@ class TestRoute:
         while len(sent) < 2:
             await asyncio.sleep(0)
         bus.publish(started())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await serving_it
         assert [one["type"] for one in sent] == ["http.response.start"] + ["http.response.body"] * 2
         assert len(log._wakers) == 0
@@ -404,7 +404,7 @@ class TestRoute:
         serving_it = asyncio.create_task(stream({"type": "http"}, receive, send))
         await asyncio.sleep(0)
         gone.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await serving_it
         assert len(log._wakers) == 0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +18,9 @@ BIG = 40_000_000
 
 PATIENCE = 30.0
 """Seconds after which a test takes it that what it waits for does not come."""
+
+
+HOUR = 3_600.0
 
 
 class Server:
@@ -81,7 +85,14 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = Server(listener.getsockname()[1])
     running = uvicorn.Server(
-        uvicorn.Config(app, http=BoundedHttp, ws="none", lifespan="off", log_config=None)
+        uvicorn.Config(
+            app,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            timeout_keep_alive=10 * int(HOUR),
+        )
     )
     with contextlib.closing(listener):
         serving = asyncio.create_task(running.serve(sockets=[listener]))
@@ -212,14 +223,24 @@ async def test_a_large_body_may_take_longer(
     writer.close()
 
 
-async def test_the_second_request_of_a_connection_has_its_own_time(server: Server) -> None:
+async def test_the_second_request_of_a_connection_has_its_own_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", HOUR)
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + passed)
     reader, writer = await server.connect()
     for _ in range(4):
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             assert (await reader.readuntil(b"\r\n\r\nxx")).startswith(b"HTTP/1.1 200 ")
-        await asyncio.sleep(0.15)
+        passed += HOUR / 2
     writer.write(b"GET / HTTP/1.1\r\nHost")
+    async with asyncio.timeout(PATIENCE):
+        while not any(one._head for one in _connections()):
+            await asyncio.sleep(0.01)
+    passed += HOUR
     assert (await rest(reader)).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
@@ -257,14 +278,12 @@ async def test_who_reads_slowly_gets_all_of_it(
 
 async def _only_connection(server: Server) -> asyncio.Transport:
     """The server's side of it."""
-    (found,) = _protocols()
+    (found,) = _connections()
     return found.transport
 
 
-def _protocols() -> list[BoundedHttp]:
-    """The server's side of the connections that are open."""
-    import gc
-
+def _connections() -> list[BoundedHttp]:
+    """Those that are open, at the server's side."""
     return [
         one
         for one in gc.get_objects()
@@ -347,7 +366,7 @@ async def test_requests_that_are_sent_ahead_wait_as_bytes_and_are_all_answered(
     count, most = 4_000, 0
     writer.write(b"GET /held HTTP/1.1\r\n\r\n" + get * count)
     async with asyncio.timeout(PATIENCE):
-        while not (held := _protocols()) or not held[0].pipeline:
+        while not (held := _connections()) or not held[0].pipeline:
             await asyncio.sleep(0)
         server.go_on.set()
         for _ in range(count + 1):
@@ -364,7 +383,7 @@ async def test_who_leaves_is_missed_though_they_sent_another_request_ahead(serve
         b"GET /until-they-leave HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
     )
     async with asyncio.timeout(PATIENCE):
-        while not (found := _protocols()) or not found[0].pipeline:
+        while not (found := _connections()) or not found[0].pipeline:
             await asyncio.sleep(0)
         writer.transport.abort()
         await server.gone.wait()

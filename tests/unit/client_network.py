@@ -81,7 +81,7 @@ class Leaving:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(5)
+        self._listening.settimeout(60)
         self._tls = tls
         self._served: list[socket.socket] = []
         port = self._listening.getsockname()[1]
@@ -96,7 +96,7 @@ class Leaving:
     def _serve(self, answers: Sequence[bytes]) -> None:
         sock, _ = self._listening.accept()
         self.connections += 1
-        sock.settimeout(5)
+        sock.settimeout(60)
         if self._tls is not None:
             sock = self._tls.wrap_socket(sock, server_side=True)
         self._served.append(sock)

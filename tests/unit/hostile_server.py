@@ -11,6 +11,7 @@ import inspect
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -50,11 +51,11 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Any:
         async def guarded() -> None:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: complaints.append(context))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await test(**arguments)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             if left:  # the server's loop may still be busy with a connection that is gone
-                _, left = await asyncio.wait(left, timeout=1)
+                _, left = await asyncio.wait(left, timeout=30)
             assert not left, f"tasks left: {left}"
 
         before = _open_sockets()
@@ -300,7 +301,7 @@ async def calling(**options: Any) -> AsyncIterator[HttpClient]:
 
 
 def request(url: str, **changes: Any) -> HttpRequest:
-    return HttpRequest(**{"method": "POST", "url": url, "timeout": 5.0, "body": b"{}", **changes})
+    return HttpRequest(**{"method": "POST", "url": url, "timeout": 30.0, "body": b"{}", **changes})
 
 
 def answered(outcome: HttpOutcome, status: int = 200) -> HttpOutcome:
@@ -317,6 +318,23 @@ def failed(outcome: HttpOutcome, kind: str, *words: str, written: bool) -> HttpO
     for word in words:
         assert word in outcome.error
     assert outcome.request_written is written
+    return outcome
+
+
+async def timed_out(
+    call: Callable[[float], Awaitable[HttpOutcome]], *words: str, written: bool
+) -> HttpOutcome:
+    """Assert that a call which may take so many seconds runs out of them in the phase that the
+    words tell. Where this machine stood still before it came to that, it is given more of them."""
+    for seconds in (0.1, 0.4, 1.6, 6.4):
+        began = time.perf_counter()
+        outcome = await call(seconds)
+        took = time.perf_counter() - began
+        if outcome.error is not None and all(word in outcome.error for word in words):
+            break
+    failed(outcome, "timeout", f" within {seconds:g}s", *words, written=written)
+    # The time of uvloop may be a little behind.
+    assert 800 * seconds <= outcome.timings.total_ms <= 1_000 * took + 1
     return outcome
 
 

@@ -123,12 +123,13 @@ class Wire:
         self.sent: list[bytes] = []
         self.other: Relay | None = None
         self.fails = False
-        self.takes = 0.0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
 
     async def send(self, message: bytes) -> None:
         if self.fails:
             raise OSError("cut")
-        await asyncio.sleep(self.takes)
+        await self.is_open.wait()
         self.sent.append(message)
         if self.other is not None:
             self.other.receive(message)
@@ -266,7 +267,7 @@ async def test_from_bus_to_bus_without_an_echo() -> None:
         here.bus.publish(ExecutionsChanged(executions=[one]))
         here.bus.publish(CallsStarted(executions=(one,)))
         here.bus.publish(JobsChanged(change="paused", jobs=[paused], due_at=build.NOW))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(there.heard) < 4:
                 await asyncio.sleep(0.005)
         assert [type(news) for news in there.heard] == [
@@ -300,7 +301,7 @@ async def test_a_job_is_read_again_until_the_change_is_there(
         await asyncio.sleep(0.005)
         assert side.heard == []
         side.jobs[new.id] = new
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not side.heard:
                 await asyncio.sleep(0.001)
         assert side.heard == [JobsChanged(change="updated", jobs=[new])]
@@ -331,10 +332,11 @@ async def test_a_transport_that_fails_loses_only_messages() -> None:
     try:
         here.wire.fails = True
         here.bus.publish(JobsChanged(change="updated", jobs=[], due_at=1))
-        await asyncio.sleep(3 * relay_module.GATHER)
+        while not here.relay._failed:
+            await asyncio.sleep(0.005)
         here.wire.fails = False
         here.bus.publish(JobsChanged(change="updated", jobs=[], due_at=2))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not there.heard:
                 await asyncio.sleep(0.005)
         assert there.heard == [WorkDue(at=2)]
@@ -342,15 +344,20 @@ async def test_a_transport_that_fails_loses_only_messages() -> None:
         await here.relay.stop()
 
 
-async def test_an_end_waits_for_the_message_under_way() -> None:
+async def test_an_end_waits_for_the_message_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "LAST_WORDS", 60)
     side = Side(started=True)
-    side.wire.takes = 0.1
+    side.wire.is_open.clear()
     await side.relay.start()
     side.bus.publish(WorkDue(at=build.NOW))
     while side.relay._due is not None:
         await asyncio.sleep(0.005)
+    ending = asyncio.create_task(side.relay.stop())
+    await asyncio.sleep(0.01)
+    assert not ending.done()
     assert side.wire.sent == []
-    await side.relay.stop()
+    side.wire.is_open.set()
+    await ending
     assert [list(decode(message).items) for message in side.wire.sent] == [[DueTold(build.NOW)]]
 
 
@@ -359,10 +366,10 @@ async def test_an_end_does_not_wait_for_a_transport_that_stands_still(
 ) -> None:
     monkeypatch.setattr(relay_module, "LAST_WORDS", 0.05)
     side = Side(started=True)
-    side.wire.takes = 3_600
+    side.wire.is_open.clear()
     await side.relay.start()
     side.bus.publish(WorkDue(at=build.NOW))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await side.relay.stop()
 
 

@@ -15,6 +15,7 @@ from hostile_server import (
     on_both_loops,
     request,
     serving,
+    timed_out,
 )
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -258,7 +259,7 @@ async def test_what_never_comes_to_a_body_or_an_end(
     first: bytes, then: bytes, status: int | None
 ) -> None:
     async with serving(forever(first=first, then=then)) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=5.0))
+        outcome = await client.call(request(server.url(), timeout=30.0))
         failed(outcome, "protocol", f"127.0.0.1:{server.port}", written=True)
         assert outcome.status == status
         await server.closed.wait()
@@ -303,7 +304,7 @@ async def test_a_half_closed_socket_is_not_waited_on(answer: bytes, words: str) 
         await peer.gone()
 
     async with serving(half_closing) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=5.0))
+        outcome = await client.call(request(server.url(), timeout=30.0))
         failed(outcome, "connection", "closed the connection", words, written=True)
         await server.closed.wait()
 
@@ -345,8 +346,12 @@ async def test_a_drip_of_a_body_does_not_move_the_deadline() -> None:
             await asyncio.sleep(0.01)
 
     async with serving(dripping) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=0.2))
-        failed(outcome, "timeout", "no answer within 0.2s", "answer 200 began", written=True)
+        outcome = await timed_out(
+            lambda seconds: client.call(request(server.url(), timeout=seconds)),
+            "no answer",
+            "answer 200 began",
+            written=True,
+        )
         assert outcome.status == 200
         await server.closed.wait()
 
@@ -361,9 +366,12 @@ async def test_a_drip_of_bytes_does_not_move_the_deadline() -> None:
             await asyncio.sleep(0.01)
 
     async with serving(dripping) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=0.2))
-        failed(outcome, "timeout", "no answer within 0.2s", "header section", written=True)
-        assert 150 <= outcome.timings.total_ms < 1000  # uvloop's time may be a little behind
+        await timed_out(
+            lambda seconds: client.call(request(server.url(), timeout=seconds)),
+            "no answer",
+            "header section",
+            written=True,
+        )
         await server.closed.wait()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -17,6 +18,7 @@ from hostile_server import (
     polite,
     request,
     serving,
+    timed_out,
 )
 
 from tocsin.delivery.http import NotSent, SystemResolver
@@ -168,9 +170,10 @@ async def test_an_address_that_does_not_answer_is_overtaken_by_the_next() -> Non
             serving(host="127.0.0.2", port=port) as server,
             calling(resolver=Fixed("127.0.0.1", "127.0.0.2")) as client,
         ):
+            began = time.perf_counter()
             outcome = answered(await client.call(request(f"http://a.test:{port}/")))
             assert outcome.timings.connect_ms is not None
-            assert 200 <= outcome.timings.connect_ms < 1000
+            assert 200 <= outcome.timings.connect_ms <= 1_000 * (time.perf_counter() - began) + 1
             assert server.connections == 1
 
 
@@ -212,10 +215,13 @@ async def test_a_name_server_that_never_answers() -> None:
 @on_both_loops
 async def test_the_deadline_names_the_phase(answer: bytes, words: str, status: int | None) -> None:
     async with serving(holding(answer)) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=0.1))
-        failed(outcome, "timeout", "no answer within 0.1s", words, written=True)
+        outcome = await timed_out(
+            lambda seconds: client.call(request(server.url(), timeout=seconds)),
+            "no answer",
+            words,
+            written=True,
+        )
         assert outcome.status == status
-        assert 80 <= outcome.timings.total_ms < 1000
         await server.closed.wait()
         assert client.open_connections == 0
 
@@ -229,8 +235,13 @@ async def test_a_peer_that_does_not_take_the_request() -> None:
         await ended.wait()
 
     async with serving(deaf) as server, calling() as client:
-        outcome = await client.call(request(server.url(), timeout=0.2, body=b"x" * 50_000_000))
-        failed(outcome, "timeout", "not yet taken by the peer", written=True)
+        await timed_out(
+            lambda seconds: client.call(
+                request(server.url(), timeout=seconds, body=b"x" * 50_000_000)
+            ),
+            "not yet taken by the peer",
+            written=True,
+        )
         ended.set()
 
 

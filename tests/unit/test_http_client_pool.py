@@ -136,7 +136,7 @@ async def test_cancelling_in_the_moment_of_being_served_loses_no_place() -> None
             second.cancel()
             answered(await first)
             await asyncio.gather(second, return_exceptions=True)
-        answered(await client.call(request(server.url(), timeout=1.0)))
+        answered(await client.call(request(server.url())))
 
 
 @on_both_loops
@@ -404,10 +404,7 @@ async def test_many_calls_with_servers_of_all_sorts_leak_nothing() -> None:
 
     async with serving(mixed) as server, calling(max_connections_per_origin=3) as client:
         outcomes = await asyncio.gather(
-            *(
-                client.call(request(server.url(), timeout=2.0, fresh_connection=i % 5 == 0))
-                for i in range(120)
-            )
+            *(client.call(request(server.url(), fresh_connection=i % 5 == 0)) for i in range(120))
         )
         assert {outcome.error_kind for outcome in outcomes} <= {None, "connection", "protocol"}
         assert any(outcome.error_kind is None for outcome in outcomes)

@@ -22,9 +22,10 @@ from hostile_server import (
     polite,
     request,
     serving,
+    timed_out,
 )
 
-from tocsin.delivery.http import HttpOutcome
+from tocsin.delivery.http import HttpClient, HttpOutcome
 from tocsin.domain.proxy import ProxyRules
 
 
@@ -341,16 +342,24 @@ async def dripping(peer: Peer) -> None:
 async def test_a_proxy_that_takes_its_time(script: Script) -> None:
     async with serving(script) as server:
         waiting = f"waiting for the proxy 127.0.0.1:{server.port} to connect to hook.example:443"
-        for bound, changes, options in (
-            ("no answer within 0.1s", {"timeout": 0.1}, {}),
-            ("no connection within 0.1s", {}, {"connect_timeout": 0.1}),
-        ):
-            async with calling(proxies=through(server), **options) as client:
-                outcome = await client.call(request("https://hook.example/", **changes))
-                failed(hidden(outcome), "timeout", bound, waiting, written=False)
-                assert outcome.timings.proxy_ms is not None
+
+        async def call(seconds: float) -> HttpOutcome:
+            async with calling(proxies=through(server)) as client:
+                outcome = await client.call(request("https://hook.example/", timeout=seconds))
                 while client.open_connections:
                     await asyncio.sleep(0)
+                return hidden(outcome)
+
+        async def connect(seconds: float) -> HttpOutcome:
+            async with calling(proxies=through(server), connect_timeout=seconds) as client:
+                outcome = await client.call(request("https://hook.example/"))
+                while client.open_connections:
+                    await asyncio.sleep(0)
+                return hidden(outcome)
+
+        for within, what in ((call, "no answer"), (connect, "no connection")):
+            outcome = await timed_out(within, what, waiting, written=False)
+            assert outcome.timings.proxy_ms is not None
 
 
 @on_both_loops
@@ -441,8 +450,15 @@ async def test_tls_that_fails_inside_of_a_tunnel() -> None:
             calling(proxies=through(server)) as client,
         ):
             url = f"https://127.0.0.1:{target.port}/"
-            outcome = hidden(await client.call(request(url, timeout=0.5)))
-            failed(outcome, kind, words, f"127.0.0.1:{target.port}", written=False)
+
+            async def call(seconds: float, client: HttpClient = client) -> HttpOutcome:
+                return hidden(await client.call(request(url, timeout=seconds)))  # noqa: B023
+
+            if kind == "timeout":
+                outcome = await timed_out(call, words, f"127.0.0.1:{target.port}", written=False)
+            else:
+                outcome = await call(30)
+                failed(outcome, kind, words, f"127.0.0.1:{target.port}", written=False)
             assert outcome.timings.proxy_ms is not None
 
 

@@ -1,5 +1,7 @@
 """Redirects on real sockets; the rules themselves are in test_http_client_parts."""
 
+from dataclasses import replace
+
 import pytest
 from hostile_server import (
     OK,
@@ -13,7 +15,10 @@ from hostile_server import (
     on_both_loops,
     request,
     serving,
+    timed_out,
 )
+
+from tocsin.delivery.http import HttpOutcome
 
 
 def to(location: str, status: int = 302, body: bytes = b"moved") -> bytes:
@@ -139,8 +144,14 @@ async def test_every_hop_of_at_most_once_has_a_connection_of_its_own() -> None:
 @on_both_loops
 async def test_the_deadline_covers_all_hops() -> None:
     async with serving(holding(to("/1"), to("/2"))) as server, calling() as client:
-        outcome = await client.call(request(server.url(), redirects=5, timeout=0.1))
-        failed(outcome, "timeout", "within 0.1s", "first byte", written=True)
+
+        async def call(seconds: float) -> HttpOutcome:
+            server.seen.clear()
+            outcome = await client.call(request(server.url(), redirects=5, timeout=seconds))
+            # Where there was not even the time for two.
+            return outcome if len(server.seen) == 2 else replace(outcome, error=None)
+
+        outcome = await timed_out(call, "first byte", written=True)
         assert outcome.status is None
         assert len(server.seen) == 2
 
