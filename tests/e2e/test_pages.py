@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import VisitFactory, press_at_once
-from tests.support.process import Receiver, Tocsin, wait_until
+from tests.support.process import Receiver, Tocsin, free_port, wait_until
 
 PAGES = {
     "overview": "/",
@@ -146,17 +146,15 @@ def test_offline_is_said_and_coming_back_is_noticed(
 
 
 def test_a_server_that_ends_and_starts_again(visit: VisitFactory, tmp_path: Any) -> None:
-    own = Tocsin(tmp_path).start()
+    own = Tocsin(tmp_path, options=("--port", str(free_port()))).start()
     try:
         own.create([{"name": "stays", "schedule": {"every": "1h"}, "target": {"log": "x"}}])
         look = visit(at=own)
         page = look.open("/")
         expect(page.get_by_test_id("verdict")).to_have_text("Everything is fine")
-        port = own.port
         own.kill()
         expect(page.get_by_role("alert").first).to_contain_text("Connection lost")
         expect(page.get_by_test_id("verdict")).to_have_text("The server does not answer")
-        own.options = ("--port", str(port))
         own.start()
         expect(page.get_by_test_id("verdict")).to_have_text("Everything is fine")
         expect(page.get_by_role("alert")).to_have_count(0)

@@ -1,11 +1,11 @@
 """A real PostgreSQL from the wheel, and databases on it."""
 
 import atexit
+import contextlib
 import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support.process import die_together
+from tests.support.process import PATIENCE, die_together, free_port, wait_until
 
 _INSTALLED = {16: "pginstall", 18: "pginstall18"}
 VERSIONS = tuple(_INSTALLED)
@@ -54,7 +54,7 @@ class PostgresServer:
             "max_wal_size": "2GB",
             "unix_socket_directories": "",
         } | (settings or {})
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._run(
             "initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
@@ -92,7 +92,7 @@ class PostgresServer:
                 start_new_session=True,
                 **_as_nobody(),  # type: ignore[arg-type]
             )
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + PATIENCE
         while True:
             try:
                 psycopg.connect(self.url(), connect_timeout=2).close()
@@ -106,11 +106,17 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill all of it with SIGKILL, as a crash of the machine would."""
         assert self._process is not None
-        # Its children notice that it is gone and end; nothing of theirs is written any more.
-        os.killpg(self._process.pid, signal.SIGKILL)
+        pid = self._process.pid
+        # Each of its children leads a group of its own. It must start no others meanwhile.
+        self._process.send_signal(signal.SIGSTOP)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        self._process.kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self._process.wait()
         self._process = None
-        time.sleep(0.1)
+        wait_until(lambda: not any(map(_runs, children)), "all of its processes are gone")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop: SIGINT cuts all connections (fast), SIGTERM waits for them (smart)."""
@@ -209,7 +215,8 @@ def _binaries(version: int) -> Path:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

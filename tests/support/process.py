@@ -8,9 +8,11 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -69,6 +71,19 @@ def rfc3339(instant_ms: int) -> str:
     """An instant as the API takes it."""
     moment = datetime.fromtimestamp(instant_ms / 1_000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def free_port() -> int:
+    """A port where nothing listens, for a server that will be away for a while.
+
+    It is none of those that the system gives to connections: one of these might be given to
+    somebody else meanwhile, or to the very client that looks for the server.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

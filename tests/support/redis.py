@@ -2,7 +2,6 @@
 
 import atexit
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import redis
 import trustme
 
-from tests.support.process import die_together
+from tests.support.process import PATIENCE, die_together, free_port
 
 
 class RedisServer:
@@ -20,9 +19,7 @@ class RedisServer:
     def __init__(self, *, tls: tuple[Path, Path, Path] | None = None, password: str = "") -> None:
         program = shutil.which("redis-server")
         assert program, "redis-server is missing: `make test` installs it (Debian: redis-server)"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._home = Path(tempfile.mkdtemp(prefix="tocsin-redis-"))
         plain, secure = (0, self.port) if tls else (self.port, 0)
         self._command = [
@@ -56,7 +53,7 @@ class RedisServer:
         """Start and wait until it answers."""
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + PATIENCE
         while True:
             try:
                 with redis.Redis.from_url(self.url, retry=None) as client:

@@ -207,6 +207,18 @@ async def test_all_is_told_while_somebody_reads_elsewhere() -> None:
     assert third == JobTold("created", JOB.id, JOB.version)
 
 
+async def test_a_node_that_stood_still_knows_that_it_was_not_told_of_all() -> None:
+    reader = Side()
+    reader.relay.want()
+    reader.told()
+    reader.heard.clear()
+    for stood_still, lost in ((relay_module.WANT_EVERY, []), (WANT_LASTS, [NewsLost(count=None)])):
+        reader.now += stood_still
+        reader.relay._go_on_wanting()
+        assert reader.heard == lost
+        assert reader.told() == [[WantTold()]]
+
+
 async def test_important_news_goes_first_and_is_never_left_out() -> None:
     side = Side()
     side.bus.publish(ExecutionsChanged(executions=[ended(n) for n in range(MAX_WAITING + 50)]))

@@ -325,6 +325,9 @@ class Relay:
         if self._has_readers():
             self._wanting_until = now + WANT_AFTER
         if now < self._wanting_until and now - self._want_said >= WANT_EVERY:
+            if not self._want and now - self._want_said >= WANT_LASTS:
+                # This node stood still for longer than its word counts: nobody told it more.
+                self._tell(NewsLost(count=None))
             self._want = True
 
     def _pause(self) -> float:
