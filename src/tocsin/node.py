@@ -57,6 +57,7 @@ from tocsin.services.ids import Uuid7
 from tocsin.services.insights import InsightService
 from tocsin.services.jobs import JobService
 from tocsin.services.keys import KeyService
+from tocsin.services.pulse import Pulse
 from tocsin.services.scope import Scope
 from tocsin.services.secrets import SecretService
 from tocsin.services.sign_in import SignIn
@@ -91,6 +92,7 @@ class Node:
         self._line = None if role is None else Line(role)
         self._siblings = None if role is None else Siblings(role)
         self._store = store
+        self._pulse = Pulse(store)
         self._url = url
         self._stopping = asyncio.Event()
         self._orphaned = False
@@ -398,11 +400,7 @@ class Node:
 
     async def _readiness(self) -> Sequence[Check]:
         """What a firing node needs, one check each."""
-        try:
-            await self._store.ping()
-            store_problem = ""
-        except StoreError as error:
-            store_problem = str(error)
+        store_problem = await self._pulse.problem()
         engine_problems = self._engine.problems()
         return [
             Check(name="store", ok=not store_problem, detail=store_problem),

@@ -129,6 +129,8 @@ async def test_a_change_needs_the_token_that_other_sites_cannot_read(api: Guarde
         ({"Origin": "http://tocsin.test:81"}, False),
         ({"Origin": "http://tocsin.test.evil.test"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://[", "Host": "["}, False),
+        ({"Origin": "null", "Host": ""}, False),
         ({"Sec-Fetch-Site": "cross-site"}, False),
         ({"Sec-Fetch-Site": "same-site"}, False),
     ],
@@ -143,6 +145,27 @@ async def test_pages_of_other_sites_neither_change_anything_nor_sign_in(
     assert (changed.status_code, signed_in.status_code) == ((201, 200) if taken else (403, 403))
     # With a key there is nothing that a browser adds by itself.
     assert (await api.client(ADMIN).post(JOBS, json=JOB, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "others",
+    ['a={"x":[1,2]}', "a=b c", "flag", "a[b]=1", 'a="unfinished', "a=\xfc", "tocsin_session_=x"],
+)
+async def test_cookies_of_other_programs_on_this_host_do_not_end_a_session(
+    api: Guarded, others: str
+) -> None:
+    """Browsers send those of every port of a host along."""
+    browser, _ = await sign_in(api)
+    own = f"tocsin_session={browser.cookies['tocsin_session']}"
+    for sent in (f"{others}; {own}", f"{own}; {others}"):
+        answer = await api.anonymous.get(SESSION, headers={"Cookie": sent.encode("latin-1")})
+        assert answer.status_code == 200, sent
+
+
+async def test_nobody_signs_in_with_a_large_body(api: Guarded) -> None:
+    """It would be kept for whoever sends it, a key or not."""
+    answer = await api.anonymous.post(SESSION, content=b'{"key":"' + b"x" * 5_000)
+    assert answer.status_code == 413
 
 
 async def test_a_key_in_a_header_counts_and_not_the_cookie_beside_it(api: Guarded) -> None:

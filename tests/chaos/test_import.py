@@ -97,6 +97,21 @@ def test_answers_that_are_larger_than_any_buffer_hold_nothing_up(server: Tocsin)
     assert told[-1] == f"0 created, {MANY:,} refused"
 
 
+def test_who_stops_listening_is_told_how_to_go_on(server: Tocsin, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.ndjson"
+    file.write_text("".join(line(f"job-{number}") for number in range(MANY)))
+    process = importing(server, str(file), "--json")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["line"] == 1
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "Error" not in err, "the file could be read"
+    assert "safe up to line" in err
+    assert "--idempotency-key" in err
+
+
 def test_what_cannot_begin_is_said_in_words(server: Tocsin, tmp_path: Path) -> None:
     code, _, err = imported(server, str(tmp_path / "none"))
     assert code == 2

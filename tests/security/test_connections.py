@@ -1,4 +1,4 @@
-"""Who opens connections without end, asking nothing: on real sockets."""
+"""Who opens connections without end, or asks without end what everybody may ask: real sockets."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.chaos.conftest import NodeFactory
 from tests.support.process import AUTHORIZED, Receiver
 from tocsin.api import server as module
 from tocsin.api.server import Server
+from tocsin.services.pulse import KEPT
 
 PATIENCE = 30.0
 """Seconds after which a test takes it that what it waits for does not come."""
@@ -160,6 +162,20 @@ def test_calls_leave_while_a_stranger_takes_all_connections_that_there_are(
             assert other.post("/api/v1/jobs", json=job).status_code == 201
         receiver.wait_for(20)
         assert "connections.full" in made.log()
+
+
+def test_whoever_asks_whether_a_node_is_ready_makes_it_write_seldom(node: NodeFactory) -> None:
+    made = node().start()
+
+    def writes() -> int:
+        return int(made.rows().query("SELECT value FROM counters WHERE name = 'ping'")[0][0])
+
+    asked, before, began = 300, writes(), time.monotonic()
+    with httpx.Client(base_url=f"http://127.0.0.1:{made.port}", trust_env=False) as stranger:
+        for _ in range(asked):
+            assert stranger.get("/readyz").status_code == 200
+    took = time.monotonic() - began
+    assert writes() - before <= took / KEPT + 1
 
 
 def test_a_process_may_open_as_many_files_as_its_user_lets_it() -> None:

@@ -53,6 +53,11 @@ class Server:
                 pass
             self.gone.set()
             return
+        if scope["path"] == "/too-large":
+            head = [(b"content-length", b"2"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 413, "headers": head})
+            await send({"type": "http.response.body", "body": b"no"})
+            return
         if scope["path"] == "/held":
             await self.go_on.wait()
         if scope["path"] != "/unread":
@@ -172,6 +177,38 @@ async def test_who_is_refused_while_sending_can_read_why(
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert server.headers == []
+
+
+async def test_who_is_answered_while_sending_can_send_on_and_read_why(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a body that is too large, or a stream of jobs whose key was revoked."""
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", PATIENCE)
+
+    def flood() -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+            client.sendall(
+                b"POST /too-large HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % BIG
+            )
+            client.sendall(b"a" * BIG)
+            return b"".join(iter(lambda: client.recv(65_536), b""))
+
+    answer = await asyncio.to_thread(flood)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"\r\n\r\nno")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_who_goes_on_sending_after_their_answer_is_hung_up_on(server: Server) -> None:
+    reader, writer = await server.connect()
+    writer.write(b"POST /too-large HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    dripping = asyncio.create_task(drip(writer, b"a"))
+    assert (await rest(reader)).startswith(b"HTTP/1.1 413 ")
+    async with asyncio.timeout(PATIENCE):
+        while _protocols():
+            await asyncio.sleep(0.01)
+    dripping.cancel()
+    writer.close()
 
 
 async def test_garbage_behind_requests_under_way_ends_the_connection_without_an_error(

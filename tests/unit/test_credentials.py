@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 from uuid import uuid4
@@ -105,6 +106,9 @@ async def test_basic_and_bearer() -> None:
         json.dumps(VALUE.encode().decode("latin-1")),
         VALUE.encode("latin-1").decode("utf-8", "replace"),
         VALUE.encode().decode("ascii", "replace"),
+        VALUE.encode().hex(),
+        json.dumps(json.dumps({"k": VALUE})),
+        json.dumps(json.dumps(VALUE, ensure_ascii=False), ensure_ascii=False),
     ],
 )
 def test_a_value_is_masked_however_it_is_spelled(form: str) -> None:
@@ -115,6 +119,22 @@ def test_a_value_is_masked_however_it_is_spelled(form: str) -> None:
     assert masked.count("[secret]") == 2
     assert masked.startswith("before ")
     assert not {"p", "ss", "w", "rd"} & set(re.findall("[a-z]+", masked.lower()))
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", 'the body: {"token": "'])
+@pytest.mark.parametrize("after", ["", "z", "yz", '"}'])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_value_is_masked_within_something_that_was_encoded_as_a_whole(
+    before: str, after: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """As gateways hand on bodies that they take for binary."""
+    encoded = encode(f"{before}{VALUE}{after}".encode()).decode()
+    masked = Mask([VALUE])(encoded)
+    assert masked.count("[secret]") == 1
+    left = "".join(masked.split("[secret]"))
+    # What is left of it besides its neighbours: bits of the first and of the last character.
+    assert len(left) <= len(base64.b64encode(f"{before}{after}".encode())) + 4
+    assert Mask(["abc"])(base64.b64encode(b"xabcy").decode()) == "eGFiY3k="
 
 
 def test_a_long_value_is_masked_in_its_usual_spellings() -> None:

@@ -114,6 +114,21 @@ def test_a_network_is_allowed_in_each_of_its_wrappings() -> None:
     assert rules.why_never("localhost", 80) is None  # ::1 is one of its addresses
 
 
+def test_an_address_that_can_be_read_in_two_ways_has_to_be_allowed_in_both() -> None:
+    rules = EgressRules.read(allow="10.0.0.0/8")
+    assert allowed(rules, "any.example", 80, "64:ff9b:1::10.1.2.3")
+    assert allowed(rules, "any.example", 80, "64:ff9b:1:a01:2:300::")
+    for address in (
+        "64:ff9b:1:c0a8:0:100:a01:203",  # 10.1.2.3, or 192.168.0.1
+        "64:ff9b:1:a01:2:300:c0a8:1",
+        "2001:0:a01:203::5601:5601",  # by 10.1.2.3 to 169.254.169.254
+    ):
+        assert not allowed(rules, "any.example", 80, address), address
+    for network in ("192.168.0.0/16", "169.254.0.0/16"):
+        denied = EgressRules.read(allow="::/0", deny=network)
+        assert denied.why_forbidden("any.example", 80, "64:ff9b:1:c0a8:0:100:a9fe:1") is not None
+
+
 def test_one_port_of_an_address() -> None:
     rules = EgressRules.read(allow="127.0.0.1:8080,[::1]:8081,db.internal:5000")
     assert allowed(rules, "127.0.0.1", 8080, "127.0.0.1")

@@ -59,6 +59,19 @@ async def test_a_close_comes_after_what_was_written_and_an_abort_instead_of_it()
     assert below.calls == ["abort"]
 
 
+async def test_a_close_may_be_put_off_but_not_that_of_what_is_closed() -> None:
+    below = Below()
+    transport = OneWrite(
+        cast("asyncio.Transport", below), asyncio.get_running_loop(), lingers=lambda: True
+    )
+    transport.write(b"last words")
+    transport.close()
+    assert below.calls == [b"last words"]
+    below.lost = True
+    transport.close()
+    assert below.calls == [b"last words", "close"]
+
+
 async def test_whoever_writes_without_a_pause_fills_no_memory_here() -> None:
     transport, below = made()
     piece = b"x" * 10_000

@@ -70,7 +70,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected."""
-        super().connection_made(cast("asyncio.Transport", OneWrite(transport, self.loop)))
+        door = OneWrite(transport, self.loop, lingers=self._lingers)
+        super().connection_made(cast("asyncio.Transport", door))
         self._since = self.loop.time()
         self._coming = self.loop.call_later(HEAD_SECONDS, self._look_at_sender)
 
@@ -229,6 +230,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A request is answered, and the next one may have its turn."""
+        if self._has_refused:
+            return
         super().on_response_complete()
         if self.transport.is_closing():
             return
@@ -294,11 +297,25 @@ class BoundedHttp(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        if not is_own or not self.transport.can_write_eof():  # the second is so over TLS
+        if is_own and self.transport.can_write_eof():
+            self._hear_out()
+        else:
             self._close()
-            return
-        # To close while something comes in is to reset the connection, and that may take the
-        # answer away from who has not read it yet. So what comes is heard, and forgotten.
+
+    def _lingers(self) -> bool:
+        """Whether a close has to wait, because an answer was quicker than the request's body."""
+        if self._has_refused or self._body is None or not self.transport.can_write_eof():
+            return False
+        self._has_refused = True
+        self._hear_out()
+        return True
+
+    def _hear_out(self) -> None:
+        """Send nothing more, and close a little later (never over TLS, where there is no half).
+
+        To close while something comes in is to reset the connection, and that may take the answer
+        away from who has not read it yet. So what comes is heard, and forgotten.
+        """
         self.flow.resume_reading()
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)

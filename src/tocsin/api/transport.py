@@ -1,6 +1,7 @@
 """Fewer, larger writes to a connection."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 MOST_HELD = 65_536
@@ -14,8 +15,16 @@ class OneWrite:
     TLS two records. With streams the head leaves before there is a body, as without it.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        lingers: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``lingers`` is asked before a close; where it says so, it closes in its own time."""
         self._transport = transport
+        self._lingers = lingers
         self._loop = loop
         self._held: list[bytes] = []
         self._size = 0
@@ -38,7 +47,8 @@ class OneWrite:
     def close(self) -> None:
         """Close, after everything was sent."""
         self._flush()
-        self._transport.close()
+        if self._transport.is_closing() or not self._lingers():
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""

@@ -125,6 +125,9 @@ class Importing:
                     self._hear(line)
         except BrokeOff as error:
             raise self._broken(f"the server at {self._client.server} is gone: {error}") from error
+        except BrokenPipeError:  # whoever read what is printed has seen enough
+            self._say_where_it_stands()
+            raise
         except OSError as error:
             raise self._broken(
                 f"cannot read on: {error.strerror or error}", ExitCode.USAGE

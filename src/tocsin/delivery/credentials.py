@@ -4,7 +4,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 from urllib.parse import quote, quote_plus
 
@@ -20,6 +20,10 @@ _BODY = "target.body"
 _SHORTEST = 4
 """Characters of a value that was cut off, at least, to be masked."""
 
+
+_SHORTEST_INSIDE = 8
+"""Characters of a value within something that was encoded as a whole, to be masked: fewer are there
+by chance."""
 
 _IN_URLS = 512
 """Characters of a value that is looked for in every spelling that a URL can have it in: such a
@@ -130,6 +134,19 @@ def _percent_encoded(value: str) -> str:
     )
 
 
+def _within_base64(value: bytes) -> Iterator[str]:
+    """What is sure to be seen of a value in the base64 of something that holds it.
+
+    That depends on how many bytes stand before it: each three are four characters.
+    """
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + value).decode()
+        sure = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6]
+        if len(sure) >= _SHORTEST_INSIDE:
+            yield sure
+            yield sure.translate(_FOR_URLS)
+
+
 def _forms(value: str) -> set[str]:
     encoded = base64.b64encode(value.encode()).decode()
     written = json.dumps(value)[1:-1]
@@ -137,6 +154,8 @@ def _forms(value: str) -> set[str]:
     # Headers leave as UTF-8, and most servers read them as Latin-1, or as ASCII.
     misread = value.encode().decode("latin-1")
     return {
+        *_within_base64(value.encode()),
+        value.encode().hex(),
         value,
         value.strip(),
         quote(value, safe=""),
@@ -147,6 +166,9 @@ def _forms(value: str) -> set[str]:
         # PHP escapes slashes; Go and others what could end a script in a page.
         written.replace("/", r"\/"),
         readable.replace("/", r"\/"),
+        # A body of JSON that comes back as a string of another one.
+        json.dumps(written)[1:-1],
+        json.dumps(readable, ensure_ascii=False)[1:-1],
         written.translate(_FOR_PAGES),
         readable.translate(_FOR_PAGES),
         html.escape(value),

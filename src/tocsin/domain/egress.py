@@ -42,7 +42,7 @@ class Place:
     port: int | None = None
 
     def holds(self, host: str, port: int, addresses: Iterable[Address]) -> bool:
-        """Whether a call is to this place; ``addresses`` are the one called and those within it."""
+        """Whether a call is to this place, by its name or by any of these addresses."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -178,13 +178,17 @@ class EgressRules:
         return _ONLY_ALLOWED if self.only_allowed else self._why_port(port)
 
     def _why(self, host: str, port: int, address: Address) -> str | None:
-        addresses = (address, *wrapped_addresses(address))
+        inner = wrapped_addresses(address)
         for place in self.deny:
-            if place.holds(host, port, addresses):
+            if place.holds(host, port, (address, *inner)):
                 return f"{place.text} is on the deny list (TOCSIN_EGRESS_DENY)"
         special = why_special(address)
         for place in self.allow:
-            if place.holds(host, port, addresses) and (
+            # Where an address can be read in two ways, nobody knows which one is taken.
+            holds = place.holds(host, port, (address,)) or (
+                bool(inner) and all(place.holds(host, port, (one,)) for one in inner)
+            )
+            if holds and (
                 place.network is not None or not (special and needs_its_network(address))
             ):
                 return None if place.port is not None else self._why_port(port)

@@ -123,10 +123,8 @@ def wrapped_addresses(address: Address) -> tuple[IPv4Address, ...]:
         return (IPv4Address(last),) if bits > 1 else ()
     if address in _LOCAL_NAT64:
         # RFC 6052, 2.2: where the prefix is 48 bits long, bits 64 to 71 lie between its halves.
-        return (
-            IPv4Address(last),
-            IPv4Address((bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF),
-        )
+        halves = (bits >> 64 & 0xFFFF) << 16 | bits >> 40 & 0xFFFF
+        return tuple(IPv4Address(found) for found in (last, halves) if found)
     if address in _SIX_TO_FOUR:
         return (IPv4Address(bits >> 80 & 0xFFFF_FFFF),)
     if address in _TEREDO:

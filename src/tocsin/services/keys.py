@@ -1,10 +1,9 @@
 """What admins can ask of keys. A key is only managed by who could do whatever it can."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tocsin.domain.access import EVERYWHERE, UNLIMITED, Action, Grant, Role
+from tocsin.domain.access import EVERYWHERE, UNLIMITED
 from tocsin.domain.audit import AuditEntry, Subject
 from tocsin.domain.errors import (
     CapacityExceeded,
@@ -14,20 +13,14 @@ from tocsin.domain.errors import (
     InvalidInput,
     NotFound,
 )
-from tocsin.domain.instant import DAY, SECOND, Millis, format_instant, parse_instant
+from tocsin.domain.instant import DAY, Millis, format_instant
 from tocsin.domain.job import Json
 from tocsin.domain.key import ApiKey, KeyOrigin, KeyStatus, Rate, secret_hash
 from tocsin.services.checking import check
 from tocsin.services.durations import read_duration
 from tocsin.services.ids import looks_like_uuid
-from tocsin.services.key_shapes import (
-    KEY,
-    KEY_FIELDS,
-    KEY_READ_ONLY,
-    ROTATE,
-    ROTATE_FIELDS,
-    KeyIn,
-)
+from tocsin.services.key_reading import check_name, read_key
+from tocsin.services.key_shapes import ROTATE, ROTATE_FIELDS
 from tocsin.services.random_secrets import new_key_secret
 from tocsin.services.scope import Scoped
 from tocsin.store.port import Store
@@ -40,7 +33,6 @@ MAX_ENDED = 10_000
 
 DEFAULT_OVERLAP: Millis = DAY
 MAX_OVERLAP: Millis = 90 * DAY
-MAX_LIFE: Millis = 3_650 * DAY
 
 FIRST_NAME = "first-admin"
 
@@ -81,7 +73,13 @@ class KeyService(Scoped):
     async def create(self, data: object) -> Revealed:
         """Make a key; raises ``InvalidInput``, ``Forbidden`` and ``CapacityExceeded``."""
         now = self._now()
-        key, secret = self._read(data, now)
+        key, secret = read_key(
+            data,
+            now,
+            new_id=self._new_id,
+            namespace=self._scope.namespace,
+            maker=self._scope.actor.name,
+        )
         if not self._scope.grant.covers(key.grant):
             raise Forbidden("a key cannot grant more than it has: role, namespace, tags or actions")
         key = self._inherited(key)
@@ -189,7 +187,7 @@ class KeyService(Scoped):
     async def recover(self, name: str) -> Revealed:
         """Make an admin's key without one, for who can write to the database anyway."""
         problems: list[FieldProblem] = []
-        _check_name(name, problems)
+        check_name(name, problems)
         if problems:
             raise InvalidInput(problems)
         now = self._now()
@@ -282,53 +280,6 @@ class KeyService(Scoped):
             after=_facts(key, now) if after else None,
         )
 
-    def _read(self, data: object, now: Millis) -> tuple[ApiKey, str]:
-        given = check(KEY, data, KEY_FIELDS, KEY_READ_ONLY)
-        problems: list[FieldProblem] = []
-        name = given["name"]
-        _check_name(name, problems)
-        expires_at = _read_expiry(given, now, problems)
-        tags, actions = given.get("tags"), given.get("actions")
-        for index, tag in enumerate(tags or ()):
-            if not tag.isprintable() or not unicodedata.is_normalized("NFC", tag):
-                problems.append(
-                    FieldProblem(
-                        field=f"tags.{index}",
-                        message="is no tag that a job can have",
-                        code="pattern",
-                    )
-                )
-        grant = Grant(
-            role=Role(given["role"]),
-            namespace=given.get("namespace") or self._scope.namespace,
-            tags=None if tags is None else frozenset(tags),
-            actions=None if actions is None else frozenset(map(Action, actions)),
-        )
-        beyond = sorted((grant.actions or frozenset()) - grant.allowed)
-        if beyond:
-            problems.append(
-                FieldProblem(
-                    field="actions",
-                    message=f"{', '.join(beyond)} is more than the role {grant.role} allows",
-                    code="conflict",
-                )
-            )
-        if problems:
-            raise InvalidInput(problems)
-        secret, prefix = new_key_secret()
-        key = ApiKey(
-            id=self._new_id(),
-            name=name,
-            prefix=prefix,
-            hash=secret_hash(secret),
-            grant=grant,
-            created_at=now,
-            created_by=self._scope.actor.name,
-            rate_limit=given.get("rate_limit"),
-            expires_at=expires_at,
-        )
-        return key, secret
-
 
 def _facts(key: ApiKey, now: Millis) -> dict[str, Json]:
     """What the audit log tells of a key: nothing that helps to guess it."""
@@ -348,51 +299,6 @@ def _facts(key: ApiKey, now: Millis) -> dict[str, Json]:
 
 def _instant(at: Millis | None) -> str | None:
     return None if at is None else format_instant(at)
-
-
-def _check_name(name: str, problems: list[FieldProblem]) -> None:
-    # Invisible characters and those that turn the direction of text make one name look like
-    # another, in lists of keys and in the audit log.
-    if (
-        not name.isprintable()
-        or name != name.strip()
-        or not unicodedata.is_normalized("NFC", name)
-        or not 1 <= len(name) <= 100
-    ):
-        problems.append(
-            FieldProblem(
-                field="name",
-                message="is not 1 to 100 visible characters without spaces at the ends (Unicode "
-                "as NFC)",
-                code="pattern",
-            )
-        )
-
-
-def _read_expiry(given: KeyIn, now: Millis, problems: list[FieldProblem]) -> Millis | None:
-    life, text = given.get("expires_in"), given.get("expires_at")
-    if life is not None and text is not None:
-        problems.append(
-            FieldProblem(field="expires_in", message="does not go with expires_at", code="conflict")
-        )
-        return None
-    if life is not None:
-        found = read_duration(life, "expires_in", SECOND, MAX_LIFE, problems)
-        return None if found is None else now + found
-    if text is None:
-        return None
-    try:
-        at = parse_instant(str(text))
-    except ValueError as error:
-        problems.append(FieldProblem(field="expires_at", message=str(error)))
-        return None
-    if not now < at <= now + MAX_LIFE:
-        problems.append(
-            FieldProblem(
-                field="expires_at", message="is not within the next 3650 days", code="out_of_range"
-            )
-        )
-    return at
 
 
 def _contended(ref: str) -> Conflict:

@@ -15,6 +15,9 @@ from tocsin.services.key_shapes import SIGN_IN, SIGN_IN_FIELDS
 
 PATH = "/api/v1/session"
 
+MAX_BODY = 4_096
+"""Bytes of the body that signs in: it is read from everybody, before anything is known of them."""
+
 
 def add_routes(app: FastAPI, context: ApiContext) -> None:
     """Add the session of a browser."""
@@ -36,7 +39,7 @@ def add_routes(app: FastAPI, context: ApiContext) -> None:
     )
     @public()
     async def sign_in(request: Request) -> Response:
-        data = await read_json(request, context.body_limits.body)
+        data = await read_json(request, MAX_BODY)
         caller, opened = await gate.open(request, check(SIGN_IN, data, SIGN_IN_FIELDS)["key"])
         answer = await shown(caller)
         if opened is not None:
