@@ -46,7 +46,7 @@ from tocsin.store.postgres.queries import (
 )
 from tocsin.store.rows import JOB_COLUMNS, Row, claimed_row, execution_row, is_first_claim
 from tocsin.store.sql.ids import is_id, repeated
-from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored, of_kinds
+from tocsin.store.sql.statements import Busy, DueTimer, NextDue, Result, Stored, next_due_of
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
@@ -150,16 +150,18 @@ class PostgresStatements:
 
     def next_due(
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
-    ) -> Millis | None:
+    ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Millis | None] = []
+        found: list[Sequence[Millis | None]]
         if not busy:
-            found += of_kinds(_row(raw(conn).execute(NEXT_DUE, {"after": after})), kinds)
+            found = [(at,) for at in _row(raw(conn).execute(NEXT_DUE, {"after": after}))]
         else:
             parameters = {"after": after, "busy": array(sorted(busy))}
-            for statement in of_kinds(NEXT_DUE_PAST_BUSY, kinds):
-                found += _row(raw(conn).execute(statement, parameters))
-        return min((at for at in found if at is not None), default=None)
+            found = [
+                _row(raw(conn).execute(statement, parameters)) if bool(place % 2) in kinds else ()
+                for place, statement in enumerate(NEXT_DUE_PAST_BUSY)
+            ]
+        return next_due_of(found, kinds)
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
         """Lock what is live of jobs, by id."""
