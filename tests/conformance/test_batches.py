@@ -15,7 +15,7 @@ from tocsin.domain.planning import Timer
 from tocsin.domain.settle import waiting
 from tocsin.store import sqlite
 from tocsin.store.postgres import database
-from tocsin.store.postgres.statements import PostgresStatements
+from tocsin.store.postgres.statements import TRUSTING, PostgresStatements
 from tocsin.store.rows import execution_of
 from tocsin.store.sql.statements import Result, Statements, Stored
 from tocsin.store.sqlite import engine
@@ -101,6 +101,32 @@ def test_executions_that_exist_are_named_and_left_alone(batches: Batches) -> Non
 def test_an_execution_that_comes_twice_in_a_batch_is_none_that_is_new(batches: Batches) -> None:
     batch = [claimed(1), claimed(2), claimed(1)]
     assert batches.insert(batch) == {claimed(1).id}
+
+
+MANY = range(1, 2 * TRUSTING)
+
+
+def test_many_executions_are_added_and_read_as_they_were_written(batches: Batches) -> None:
+    rows = [claimed(number) for number in MANY]
+    assert batches.insert(rows) == set()
+    assert batches.stored() == {one.id: one for one in rows}
+
+
+def test_one_among_many_that_exists_is_left_alone_and_all_others_are_added(
+    batches: Batches,
+) -> None:
+    old = replace(claimed(TRUSTING), job_name="old")
+    assert batches.insert([old]) == set()
+    rows = [claimed(number) for number in MANY]
+    assert batches.insert(rows) == {old.id}
+    assert batches.stored() == {one.id: one for one in rows} | {old.id: old}
+    assert batches.insert([*rows, claimed(MANY.stop)]) == {one.id for one in rows}
+
+
+def test_one_among_many_that_comes_twice_is_none_that_is_new(batches: Batches) -> None:
+    rows = [claimed(number) for number in MANY]
+    assert batches.insert([*rows, rows[7]]) == {rows[7].id}
+    assert batches.stored().keys() == {one.id for one in rows}
 
 
 def test_nothing_is_added(batches: Batches) -> None:

@@ -445,6 +445,10 @@ async def test_a_node_wakes_for_the_kind_that_it_asked_for(store: Store) -> None
         neither = await claim(store, limit=0, exact_limit=0, busy_lanes=busy_lanes)
         assert (ahead.wake_at, exact.wake_at) == (NOW + HOUR, NOW + 2 * HOUR)
         assert neither.wake_at is None
+        both = await claim(store, busy_lanes=busy_lanes)
+        assert (both.wake_at, both.exact_at) == (NOW + HOUR, NOW + 2 * HOUR)
+        assert (ahead.exact_at, exact.exact_at) == (None, NOW + 2 * HOUR)
+        assert neither.exact_at is None
 
 
 async def test_a_node_wakes_for_a_retry(store: Store) -> None:

@@ -162,7 +162,8 @@ def comparable(value: Any) -> object:
             assert len(claims) == len(value.claims), "claimed twice in one claim"
             ended = _by_id(value.closed)
             assert not claims.keys() & ended.keys(), "both claimed and ended"
-            return claims, ended, sorted(value.completed), value.more, value.wake_at
+            wakes = (value.wake_at, value.exact_at)
+            return claims, ended, sorted(value.completed), value.more, wakes
         case Recorded():
             return _by_id(value.stored), sorted(value.rejected)
         case Stats():

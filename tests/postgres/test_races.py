@@ -21,6 +21,7 @@ from tests.support.build import (
     changed,
     claim_request,
     every,
+    execution,
     fail,
     job,
     new_job,
@@ -40,6 +41,8 @@ from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.tally import Tally
 from tocsin.store.port import Claim, Limits, NewJob, Request
 from tocsin.store.postgres import PostgresStore
+from tocsin.store.postgres.database import begin_write, make_engine, transaction
+from tocsin.store.postgres.statements import TRUSTING, PostgresStatements, raw
 from tocsin.store.tables import PRESENT_STATUS
 
 _RECOUNT = f"""
@@ -109,6 +112,35 @@ async def test_eight_nodes_claim_five_thousand_fires_once_each(
     assert sql("SELECT count(*) FROM timers") == [(0,)]
     assert counted(sql) == recounted(sql)
     assert (await stores[0].usage()).by_status == {JobStatus.COMPLETED: 5_000}
+
+
+async def test_two_that_add_many_of_the_same_executions_add_each_once(
+    url: str, deadlocks: Callable[[], int]
+) -> None:
+    of = job()
+    rows = [
+        execution(of, NOW + number, state=State.CLAIMED, owner="inc-a", available_at=NOW + number)
+        for number in range(2 * TRUSTING)
+    ]
+    half = TRUSTING // 2
+    statements = PostgresStatements()
+
+    def add_last() -> set[str]:
+        with (
+            make_engine(url).connect() as conn,
+            transaction(conn, begin_write()),
+        ):
+            return statements.insert_executions(conn, rows[half:][::-1])
+
+    with make_engine(url).connect() as conn:
+        with transaction(conn, begin_write()):
+            assert statements.insert_executions(conn, rows[:-half]) == set()
+            second = asyncio.create_task(asyncio.to_thread(add_last))
+            await until_waiting(url)
+        assert await second == {one.id for one in rows[half:-half]}
+        found = raw(conn).execute("SELECT count(*) FROM executions").fetchone()
+    assert found == (len(rows),)
+    assert deadlocks() == 0
 
 
 async def test_retries_are_claimed_once_each(stores: list[PostgresStore], sql: Sql) -> None:

@@ -874,7 +874,8 @@ class _Claiming:
             closed=self._closed,
             completed=self._completed,
             more=self._more,
-            wake_at=self._wake_at(),
+            wake_at=self._wake_at({False, True}),
+            exact_at=self._wake_at({True}),
         )
 
     def _until(self, *, exact: bool) -> Millis:
@@ -957,10 +958,10 @@ class _Claiming:
         self._claims.append(Claim(execution=taken, job=job))
         self._left[execution.exact] -= 1
 
-    def _wake_at(self) -> Millis | None:
+    def _wake_at(self, of: set[bool]) -> Millis | None:
         request = self._request
         limits = {False: request.ahead_limit, True: request.exact_limit}
-        kinds = {exact for exact, limit in limits.items() if limit > 0}
+        kinds = {exact for exact, limit in limits.items() if limit > 0} & of
         timers = (
             timer.due_at
             for timer in self._state.timers.values()

@@ -266,6 +266,23 @@ def test_a_claim_ahead_is_small_while_others_are_expected_at_their_instant() -> 
     play(story)
 
 
+def test_a_burst_that_may_be_claimed_ahead_hurries_nobody() -> None:
+    async def story() -> None:
+        bench = FireBench(max_held=20_000, max_in_flight=1_000, max_per_lane=1_000)
+        await bench.join(*jobs_at(NOW + 1_900, 2 * BATCH), *jobs_at(NOW + 9_000, 1, **SKIP))
+        await bench.step()  # It looks for both kinds, and finds the burst ahead of it.
+        assert not bench.exact.expecting()
+        bench.clock.pass_by(1_000)
+        assert not bench.exact.expecting()
+        await bench.step()
+        assert bench.store.requests[-1].ahead_limit == BATCH
+        assert bench.dispatcher.held == BATCH
+        bench.clock.pass_by(7_050)
+        assert bench.exact.expecting()
+
+    play(story)
+
+
 def test_an_idle_node_looks_once_per_poll_for_both_kinds() -> None:
     async def story() -> None:
         bench = FireBench(follows=True)
@@ -320,6 +337,7 @@ def test_what_was_left_over_after_skips_is_looked_at_without_a_pause() -> None:
                 completed=[],
                 more=True,
                 wake_at=None,
+                exact_at=None,
             ),
             0,
             0,

@@ -165,7 +165,7 @@ class ExactLoop(FireLoop):
         """Know what a claim of this kind came to, whoever has made it."""
         claimed, need_slots, turned_away = came
         self.last_step = self._clock.monotonic()
-        self._next = NEVER if claimed.wake_at is None else claimed.wake_at
+        self._next = NEVER if claimed.exact_at is None else claimed.exact_at
         if need_slots:
             self._last = now
         if turned_away:
@@ -177,7 +177,7 @@ class ExactLoop(FireLoop):
         if self._timer is not None:
             # It was the other loop.
             at_once = claimed.more and (need_slots or claimed.closed)
-            look_again = now if at_once else self._after(now, claimed.wake_at)
+            look_again = now if at_once else self._after(now, claimed.exact_at)
             self._arm(min(look_again, self._heard))
 
     async def _claim(self, now: Millis) -> Claimed | None:

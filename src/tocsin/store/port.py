@@ -265,6 +265,8 @@ class Claimed:
     claim); ``None`` where there is nothing. Saturated lanes and what waits in a queue are left
     out; in search of the first one that is not, a store may give up after some thousand timers in
     saturated lanes, and name the instant that it came to."""
+    exact_at: Millis | None
+    """The same of what is claimed at its instant alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

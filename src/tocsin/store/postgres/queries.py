@@ -170,11 +170,13 @@ LIVE_COUNTS = f"""
 INSERT_EXECUTIONS = f"""
     INSERT INTO executions ({_COLUMNS})
     SELECT * FROM {_unnest(_types(executions))} ON CONFLICT (id) DO NOTHING RETURNING id"""  # noqa: S608
+INSERT_NEW = f"""
+    INSERT INTO executions ({", ".join((*CLAIMED_COLUMNS, *CLAIMED_VALUES))})
+    SELECT v.*, {", ".join(CLAIMED_VALUES.values())}
+    FROM {_unnest(_types(executions, CLAIMED_COLUMNS))} AS v"""  # noqa: S608
+"""Parameters: the columns of the rows. Fails where one of them exists."""
 INSERT_CLAIMED = f"""
-    WITH added AS (
-        INSERT INTO executions ({", ".join((*CLAIMED_COLUMNS, *CLAIMED_VALUES))})
-        SELECT v.*, {", ".join(CLAIMED_VALUES.values())}
-        FROM {_unnest(_types(executions, CLAIMED_COLUMNS))} AS v
+    WITH added AS ({INSERT_NEW}
         ON CONFLICT (id) DO NOTHING RETURNING id)
     SELECT CASE WHEN count(*) < %s THEN coalesce(array_agg(id::text), '{{}}') END FROM added"""  # noqa: S608
 """Parameters: the columns of the rows, how many they are. Answers which were added, or null where

@@ -21,6 +21,7 @@ from tocsin.store.postgres.queries import (
     INSERT_CLAIMED,
     INSERT_EXECUTIONS,
     INSERT_JOBS,
+    INSERT_NEW,
     INSERT_TAGS,
     INSERT_TIMERS,
     LIVE_COUNTS,
@@ -46,12 +47,17 @@ from tocsin.store.postgres.queries import (
 )
 from tocsin.store.rows import JOB_COLUMNS, Row, claimed_row, execution_row, is_first_claim
 from tocsin.store.sql.ids import is_id, repeated
-from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored, of_kinds
+from tocsin.store.sql.statements import Busy, DueTimer, NextDue, Result, Stored, next_due_of
 
 log = structlog.stdlib.get_logger("tocsin.store")
 
 SHARDS = 16
 """Of the counters: processes that write at once should seldom wait for each other's row."""
+
+TRUSTING = 200
+"""From so many new executions on it is tried first whether none of them exists: to look for each
+before it is added, and to confirm it after, takes a fifth of an insertion's time and one in six of
+its log records. The savepoint takes two round trips."""
 
 _TURNS = 5_498_171_003_927_180
 """Held by who adds jobs near a limit."""
@@ -150,16 +156,18 @@ class PostgresStatements:
 
     def next_due(
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
-    ) -> Millis | None:
+    ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Millis | None] = []
+        found: list[Sequence[Millis | None]]
         if not busy:
-            found += of_kinds(_row(raw(conn).execute(NEXT_DUE, {"after": after})), kinds)
+            found = [(at,) for at in _row(raw(conn).execute(NEXT_DUE, {"after": after}))]
         else:
             parameters = {"after": after, "busy": array(sorted(busy))}
-            for statement in of_kinds(NEXT_DUE_PAST_BUSY, kinds):
-                found += _row(raw(conn).execute(statement, parameters))
-        return min((at for at in found if at is not None), default=None)
+            found = [
+                _row(raw(conn).execute(statement, parameters)) if bool(place % 2) in kinds else ()
+                for place, statement in enumerate(NEXT_DUE_PAST_BUSY)
+            ]
+        return next_due_of(found, kinds)
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
         """Lock what is live of jobs, by id."""
@@ -177,7 +185,10 @@ class PostgresStatements:
         # In one order, so that two writers of the same ones cannot lock each other out.
         if all(map(is_first_claim, executions)):
             rows = sorted(map(claimed_row, executions))
-            (added,) = _row(raw(conn).execute(INSERT_CLAIMED, (*columns(rows), len(rows))))
+            batch = columns(rows)
+            if len(rows) >= TRUSTING and _insert_new(raw(conn), batch):
+                return set()
+            (added,) = _row(raw(conn).execute(INSERT_CLAIMED, (*batch, len(rows))))
             if added is None:
                 return set()
         else:
@@ -297,6 +308,16 @@ class PostgresStatements:
     def insert_audit(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``audit``."""
         raw(conn).execute(INSERT_AUDIT, columns(rows))
+
+
+def _insert_new(driver: psycopg.Connection[Any], batch: Sequence[str]) -> bool:
+    """Add first claims; ``False``, and none is added, where one of them exists."""
+    try:
+        with driver.transaction():
+            driver.execute(INSERT_NEW, batch)
+    except UniqueViolation:
+        return False
+    return True
 
 
 def database_time(conn: Connection) -> Millis:

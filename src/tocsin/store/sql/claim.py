@@ -110,14 +110,16 @@ class _Claiming:
             # What was taken in an earlier round may have been replaced after it.
             gone = {execution.id for execution in ended}
             claims = [claim for claim in claims if claim.execution.id not in gone]
+        due = self._statements.next_due(
+            self._conn, after=now, busy=request.busy_lanes, kinds=self._kinds
+        )
         return Claimed(
             claims=claims,
             closed=ended,
             completed=self._completed,
             more=self._more,
-            wake_at=self._statements.next_due(
-                self._conn, after=now, busy=request.busy_lanes, kinds=self._kinds
-            ),
+            wake_at=due.any,
+            exact_at=due.exact,
         )
 
     # --- reading

@@ -137,9 +137,27 @@ class Result(NamedTuple):
 _SUCCEEDED = State.SUCCEEDED
 
 
-def of_kinds(alternating: Sequence[T], kinds: Sequence[bool]) -> list[T]:
-    """Those of not exact ones and exact ones in turns that are of these kinds."""
-    return [one for place, one in enumerate(alternating) if bool(place % 2) in kinds]
+class NextDue(NamedTuple):
+    """The earliest instants of what may be claimed ahead, and of what is claimed at its instant."""
+
+    ahead: Millis | None
+    exact: Millis | None
+
+    @property
+    def any(self) -> Millis | None:
+        """The earlier of both."""
+        return min((at for at in self if at is not None), default=None)
+
+
+def next_due_of(found: Sequence[Iterable[Millis | None]], kinds: Sequence[bool]) -> NextDue:
+    """The earliest of these kinds; not exact ones and exact ones were found in turns."""
+
+    def earliest(exact: bool) -> Millis | None:
+        if exact not in kinds:
+            return None
+        return min((at for part in found[exact::2] for at in part if at is not None), default=None)
+
+    return NextDue(earliest(False), earliest(True))
 
 
 class Statements(Protocol):
@@ -200,7 +218,7 @@ class Statements(Protocol):
 
     def next_due(
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
-    ) -> Millis | None:
+    ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later.
 
         Of those that are exact and of those that are not, as ``kinds`` has both or one of them.

@@ -23,7 +23,7 @@ from tocsin.store.rows import (
     is_first_claim,
 )
 from tocsin.store.sql.ids import repeated
-from tocsin.store.sql.statements import Busy, DueTimer, Result, Stored, of_kinds
+from tocsin.store.sql.statements import Busy, DueTimer, NextDue, Result, Stored, next_due_of
 from tocsin.store.sqlite.batches import LARGE, Batch
 from tocsin.store.sqlite.queries import (
     ADD_TO_COUNTER,
@@ -150,16 +150,20 @@ class SqliteStatements:
 
     def next_due(
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
-    ) -> Millis | None:
+    ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Millis | None] = []
+        found: list[Sequence[Millis | None]]
         if not busy:
-            found += of_kinds(raw(conn).execute(NEXT_DUE, (after,)).fetchone(), kinds)
+            found = [(at,) for at in raw(conn).execute(NEXT_DUE, (after,)).fetchone()]
         else:
             lanes = _json(sorted(busy))
-            for statement in of_kinds(NEXT_DUE_PAST_BUSY, kinds):
-                found += raw(conn).execute(statement, (after, lanes)).fetchone()
-        return min((at for at in found if at is not None), default=None)
+            found = [
+                raw(conn).execute(statement, (after, lanes)).fetchone()
+                if bool(place % 2) in kinds
+                else ()
+                for place, statement in enumerate(NEXT_DUE_PAST_BUSY)
+            ]
+        return next_due_of(found, kinds)
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
         """Nothing: nobody else writes."""
