@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { clockTime } from "../lib/time";
-import { countsInWords, linear, logarithmic, valuesInWords } from "./scale";
+import { alone, countsInWords, linear, logarithmic, valuesInWords } from "./scale";
 import { timeTicks } from "./TimeBars";
 
 describe("positions of a chart", () => {
@@ -39,6 +39,18 @@ describe("what a chart shows, in words", () => {
     expect(valuesInWords(points, ["p50", "p99"], (ms) => `${ms} ms`)).toBe(
       "p50 from 2 ms to 5 ms, the newest 2 ms; p99 is not known",
     );
+  });
+});
+
+describe("a line", () => {
+  it("shows the points that no other is beside", () => {
+    const values = [1, null, 2, 3, null, null, 4];
+    const points = values.map((value, at) => ({ at, values: [value] }));
+    expect(alone(points, 0)).toEqual([
+      { at: 0, value: 1 },
+      { at: 6, value: 4 },
+    ]);
+    expect(alone([{ at: 5, values: [7] }], 0)).toEqual([{ at: 5, value: 7 }]);
   });
 });
 

@@ -49,6 +49,19 @@ export function asDuration(ms: number): string {
   return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1_000}s`;
 }
 
+/** The points of a line that no other is beside: of these a line alone would show nothing. */
+export function alone(
+  points: readonly { at: number; values: readonly (number | null)[] }[],
+  index: number,
+): { at: number; value: number }[] {
+  const known = (place: number) => points[place]?.values[index] ?? null;
+  return points.flatMap(({ at }, place) => {
+    const value = known(place);
+    const beside = known(place - 1) !== null || known(place + 1) !== null;
+    return value === null || beside ? [] : [{ at, value }];
+  });
+}
+
 /** What a chart of counts shows, for those who cannot see it: sums, and when there was most. */
 export function countsInWords(
   bars: readonly { at: number; values: readonly number[] }[],

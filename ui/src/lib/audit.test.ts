@@ -32,6 +32,7 @@ describe("the audit log in words", () => {
     expect(changeLines({ name: "a", note: null }, null)).toEqual(["name: a"]);
     expect(changeLines(null, { execution: "01", count: 3 })).toEqual(["execution: 01", "count: 3"]);
     expect(changeLines(null, null)).toEqual([]);
+    expect(changeLines({ tags: ["a"] }, { tags: ["a", "b"], ids: [] })).toEqual(["tags: a → a, b"]);
     expect(changeLines(null, "text")).toEqual(["text"]);
   });
 });

@@ -67,6 +67,11 @@ function leaves(value: unknown, path = "", found = new Map<string, string>()): M
     }
     return found;
   }
-  found.set(path, typeof value === "string" ? value : JSON.stringify(value));
+  const plain = Array.isArray(value) && value.every((one) => typeof one !== "object");
+  if (plain && value.length === 0) return found;
+  found.set(
+    path,
+    plain ? value.join(", ") : typeof value === "string" ? value : JSON.stringify(value),
+  );
   return found;
 }

@@ -63,7 +63,7 @@ function Found({ one }: { one: ExecutionOut }) {
   return (
     <>
       <div className="page-head">
-        <div>
+        <div className="grow" style={{ minWidth: 240 }}>
           <h1 style={{ display: "flex", gap: 10, alignItems: "center", flexWrap: "wrap" }}>
             <Link className="name" to={`/jobs/${encodeURIComponent(one.job_name)}`}>
               {one.job_name}
