@@ -161,6 +161,8 @@ def test_an_admin_makes_and_revokes_a_key(visit: VisitFactory, job: Any, node: T
     expect(row).to_contain_text("revoked")
     assert look.violations() == []
     page.goto(look.base + "/audit")
-    expect(page.get_by_text("key.revoke").first).to_be_visible()
+    revoked = page.get_by_role("row", name=re.compile("Revoked key made-here"))
+    expect(revoked).to_contain_text("status: active → revoked")
+    expect(revoked.locator("[data-tip='key.revoke']")).to_be_visible()
     assert look.violations() == []
     assert secret not in page.content()

@@ -88,7 +88,10 @@ export async function ask<T>(method: string, path: string, body?: unknown): Prom
   } catch {
     parsed = undefined;
   }
-  if (!response.ok) throw new ApiError(response.status, asProblem(parsed));
+  if (!response.ok) {
+    if (response.status === 401) credentials.onSignedOut();
+    throw new ApiError(response.status, asProblem(parsed));
+  }
   return parsed as T;
 }
 

@@ -32,6 +32,9 @@ const RANK: Record<Role, number> = { viewer: 0, operator: 1, editor: 2, admin: 3
 const DEFAULT = "default";
 const NAMESPACE_KEY = "tocsin.namespace";
 
+/** Written when somebody signs out: other tabs are told by the browser that it has changed. */
+const SIGNED_OUT = "tocsin.signed-out";
+
 const Context = createContext<Session | null>(null);
 
 const OPEN: SessionOut = { auth: "off", role: "admin", namespace: "default", csrf_token: null };
@@ -79,7 +82,13 @@ export function SessionProvider({
 
   useEffect(() => {
     credentials.onSignedOut = () => client.setQueryData(["session"], null);
+    // Who signs out in one tab does not leave what the others show behind.
+    const onStorage = (event: StorageEvent) => {
+      if (event.key === SIGNED_OUT) credentials.onSignedOut();
+    };
+    window.addEventListener("storage", onStorage);
     return () => {
+      window.removeEventListener("storage", onStorage);
       credentials.onSignedOut = () => {};
     };
   }, [client]);
@@ -97,6 +106,7 @@ export function SessionProvider({
           : `Needs the role ${needs}; this key has the role ${session.role}.`,
       signOut: async () => {
         await ask("DELETE", "/api/v1/session");
+        localStorage.setItem(SIGNED_OUT, new Date().toISOString());
         client.clear();
         window.location.assign("/sign-in");
       },

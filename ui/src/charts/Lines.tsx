@@ -1,7 +1,7 @@
 import { type ReactNode, useId, useState } from "react";
 import { useZone } from "../lib/prefs";
 import { millis } from "../lib/time";
-import { linear, logarithmic, niceTicks } from "./scale";
+import { alone, linear, logarithmic, niceTicks } from "./scale";
 import { tickLabel, timeTicks } from "./TimeBars";
 import { useWidth } from "./useSize";
 
@@ -14,7 +14,6 @@ export interface LineSeries {
   label: string;
   stroke: string;
   dash?: string;
-  dots?: boolean;
 }
 
 const PAD = { left: 46, right: 4, top: 8, bottom: 18 };
@@ -96,28 +95,17 @@ export function Lines({
         )}
         {series.map((one, index) => (
           <g key={one.label}>
-            {!one.dots && (
-              <path
-                d={pathOf(points, index, x, y)}
-                fill="none"
-                stroke={one.stroke}
-                strokeWidth={1.5}
-                strokeDasharray={one.dash}
-                strokeLinejoin="round"
-              />
-            )}
-            {(one.dots || points.length < 3) &&
-              points.map((point) =>
-                point.values[index] === null || point.values[index] === undefined ? null : (
-                  <circle
-                    key={point.at}
-                    cx={x(point.at)}
-                    cy={y(point.values[index] as number)}
-                    r={2}
-                    fill={one.stroke}
-                  />
-                ),
-              )}
+            <path
+              d={pathOf(points, index, x, y)}
+              fill="none"
+              stroke={one.stroke}
+              strokeWidth={1.5}
+              strokeDasharray={one.dash}
+              strokeLinejoin="round"
+            />
+            {alone(points, index).map(({ at, value }) => (
+              <circle key={at} cx={x(at)} cy={y(value)} r={2} fill={one.stroke} />
+            ))}
           </g>
         ))}
         {hovered && (

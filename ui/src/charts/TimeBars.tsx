@@ -21,10 +21,14 @@ const PAD = { left: 34, right: 2, top: 8, bottom: 18 };
 
 /** The ticks of an axis of time in a zone: whole hours and days there, not in UTC. */
 export function timeTicks(since: number, until: number, width: number, zone: string) {
-  const offset = zoneOffset((since + until) / 2, zone);
   const wanted = Math.max(2, Math.floor(width / 90));
-  const ticks = utcTicks(new Date(since + offset), new Date(until + offset), wanted);
-  return ticks.map((tick) => tick.getTime() - offset);
+  const wall = (at: number) => new Date(at + zoneOffset(at, zone));
+  // Each by the offset of its own: between two of them the clocks may have been changed.
+  const ticks = utcTicks(wall(since), wall(until), wanted).map((tick) => {
+    const guess = tick.getTime() - zoneOffset(tick.getTime(), zone);
+    return tick.getTime() - zoneOffset(guess, zone);
+  });
+  return [...new Set(ticks)].filter((at) => at >= since && at <= until);
 }
 
 export function tickLabel(at: number, zone: string, wide: boolean): string {

@@ -48,3 +48,51 @@ export function stepFor(windowMs: number, most: number): number {
 export function asDuration(ms: number): string {
   return ms % 60_000 === 0 ? `${ms / 60_000}m` : `${ms / 1_000}s`;
 }
+
+/** The points of a line that no other is beside: of these a line alone would show nothing. */
+export function alone(
+  points: readonly { at: number; values: readonly (number | null)[] }[],
+  index: number,
+): { at: number; value: number }[] {
+  const known = (place: number) => points[place]?.values[index] ?? null;
+  return points.flatMap(({ at }, place) => {
+    const value = known(place);
+    const beside = known(place - 1) !== null || known(place + 1) !== null;
+    return value === null || beside ? [] : [{ at, value }];
+  });
+}
+
+/** What a chart of counts shows, for those who cannot see it: sums, and when there was most. */
+export function countsInWords(
+  bars: readonly { at: number; values: readonly number[] }[],
+  labels: readonly string[],
+  when: (at: number) => string,
+): string {
+  const sums = labels.map((label, index) => {
+    const sum = bars.reduce((before, bar) => before + (bar.values[index] ?? 0), 0);
+    return `${sum.toLocaleString("en")} ${label}`;
+  });
+  const totals = bars.map((bar) => bar.values.reduce((sum, one) => sum + one, 0));
+  const most = Math.max(0, ...totals);
+  const peak = bars[totals.indexOf(most)];
+  return most > 0 && peak ? `${sums.join(", ")}; most at ${when(peak.at)}` : sums.join(", ");
+}
+
+/** The same of measured values: from the least to the most, and the newest. */
+export function valuesInWords(
+  points: readonly { values: readonly (number | null)[] }[],
+  labels: readonly string[],
+  written: (value: number) => string,
+): string {
+  return labels
+    .map((label, index) => {
+      const known = points
+        .map((point) => point.values[index])
+        .filter((one) => one !== null && one !== undefined);
+      const newest = known.at(-1);
+      if (newest === undefined) return `${label} is not known`;
+      const [least, most] = [Math.min(...known), Math.max(...known)];
+      return `${label} from ${written(least)} to ${written(most)}, the newest ${written(newest)}`;
+    })
+    .join("; ");
+}

@@ -42,7 +42,11 @@ export function Code({
         aria-label={`Copy: ${label}`}
         data-tip={said || "Copy"}
       >
-        {said === COPIED ? <IconCheck size={14} /> : <IconCopy size={14} />}
+        {said === COPIED ? (
+          <IconCheck size={14} aria-hidden="true" />
+        ) : (
+          <IconCopy size={14} aria-hidden="true" />
+        )}
       </ActionIcon>
       <span role="status" className="sr-only">
         {said}

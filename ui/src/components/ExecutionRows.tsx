@@ -67,7 +67,7 @@ export function ExecutionRows({
         <div style={{ position: "sticky", top: 40, zIndex: 4, height: 0, textAlign: "center" }}>
           <Button
             radius="xl"
-            leftSection={<IconArrowUp size={14} />}
+            leftSection={<IconArrowUp size={14} aria-hidden="true" />}
             onClick={() => window.scrollTo({ top: 0 })}
           >
             {count(fresh, "new one")}
@@ -260,6 +260,6 @@ function happened(one: ExecutionOut): string {
   if (one.queued) return "waits for the one before";
   if (one.error) return one.error;
   if (one.error_kind) return explain(one.error_kind, one.http_status).title;
-  if (one.http_status) return String(one.http_status);
+  if (one.http_status) return `HTTP ${one.http_status}`;
   return "";
 }

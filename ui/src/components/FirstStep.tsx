@@ -54,7 +54,7 @@ export function FirstStep() {
         <Guarded reason={refusal("editor")}>
           {(disabled) => (
             <Button
-              leftSection={<IconSparkles size={15} />}
+              leftSection={<IconSparkles size={15} aria-hidden="true" />}
               loading={create.isPending}
               disabled={disabled}
               onClick={() => create.mutate()}
@@ -67,7 +67,7 @@ export function FirstStep() {
           {(disabled) => (
             <LinkButton
               variant="default"
-              leftSection={<IconPlus size={15} />}
+              leftSection={<IconPlus size={15} aria-hidden="true" />}
               disabled={disabled}
               to="/jobs/new"
             >

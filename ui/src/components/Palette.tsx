@@ -56,55 +56,62 @@ export default function Palette({
   const go = (path: string) => () => void navigate(path);
   const commands: Command[] = [
     ...(refusal("editor") === null
-      ? [{ id: "new", label: "New job", icon: <IconPlus size={16} />, run: go("/jobs/new") }]
+      ? [
+          {
+            id: "new",
+            label: "New job",
+            icon: <IconPlus size={16} aria-hidden="true" />,
+            run: go("/jobs/new"),
+          },
+        ]
       : []),
     ...items.map((item) => ({
       id: item.path,
       label: `Go to ${item.label}`,
       hint: `g ${item.key}`,
-      icon: <IconArrowRight size={16} />,
+      icon: <IconArrowRight size={16} aria-hidden="true" />,
       run: go(item.path),
     })),
     {
       id: "failing",
       label: "Show jobs that fail",
-      icon: <IconAlarm size={16} />,
+      icon: <IconAlarm size={16} aria-hidden="true" />,
       run: go("/jobs?last_result=failed"),
     },
     {
       id: "paused",
       label: "Show paused jobs",
-      icon: <IconAlarm size={16} />,
+      icon: <IconAlarm size={16} aria-hidden="true" />,
       run: go("/jobs?status=paused"),
     },
     {
       id: "failed",
       label: "Show failed executions",
-      icon: <IconAlarm size={16} />,
+      icon: <IconAlarm size={16} aria-hidden="true" />,
       run: go("/executions?state=failed"),
     },
     {
       id: "dark",
       label: "Use dark colours",
-      icon: <IconMoon size={16} />,
+      icon: <IconMoon size={16} aria-hidden="true" />,
       run: () => setColorScheme("dark"),
     },
     {
       id: "light",
       label: "Use light colours",
-      icon: <IconMoon size={16} />,
+      icon: <IconMoon size={16} aria-hidden="true" />,
       run: () => setColorScheme("light"),
     },
     {
       id: "utc",
       label: "Show times in UTC",
-      icon: <IconWorld size={16} />,
+      icon: <IconWorld size={16} aria-hidden="true" />,
       run: () => setZone("UTC"),
     },
     {
       id: "local",
       label: `Show times in ${LOCAL_ZONE}`,
-      icon: <IconWorld size={16} />,
+      icon: <IconWorld size={16} aria-hidden="true" />,
       run: () => setZone(LOCAL_ZONE),
     },
   ];
@@ -116,7 +123,7 @@ export default function Palette({
     id: job.id,
     label: job.name,
     hint: job.schedule.description,
-    icon: <IconAlarm size={16} />,
+    icon: <IconAlarm size={16} aria-hidden="true" />,
     run: go(`/jobs/${encodeURIComponent(job.name)}`),
   }));
   if (UUID.test(wanted)) {
@@ -124,13 +131,13 @@ export default function Palette({
       {
         id: "e",
         label: "Open the execution with this id",
-        icon: <IconArrowRight size={16} />,
+        icon: <IconArrowRight size={16} aria-hidden="true" />,
         run: go(`/executions/${wanted}`),
       },
       {
         id: "j",
         label: "Open the job with this id",
-        icon: <IconArrowRight size={16} />,
+        icon: <IconArrowRight size={16} aria-hidden="true" />,
         run: go(`/jobs/${wanted}`),
       },
     );
@@ -171,7 +178,7 @@ export default function Palette({
             leftSectionWidth={46}
             aria-label="Search jobs and commands"
             placeholder="A job, an id, or what to do"
-            leftSection={<IconSearch size={17} />}
+            leftSection={<IconSearch size={17} aria-hidden="true" />}
             rightSection={jobs.isFetching ? <Loader size={14} /> : null}
             value={query}
             onChange={(event) => setQuery(event.currentTarget.value)}

@@ -48,17 +48,17 @@ const Palette = lazy(() => import("./Palette"));
 const ShortcutHelp = lazy(() => import("./ShortcutHelp"));
 
 const ICONS: Record<string, ReactNode> = {
-  "/": <IconActivity size={16} stroke={1.75} />,
-  "/timeline": <IconTimeline size={16} stroke={1.75} />,
-  "/jobs": <IconAlarm size={16} stroke={1.75} />,
-  "/executions": <IconHistory size={16} stroke={1.75} />,
-  "/monitors": <IconHeartbeat size={16} stroke={1.75} />,
-  "/alerts": <IconBell size={16} stroke={1.75} />,
-  "/channels": <IconBroadcast size={16} stroke={1.75} />,
-  "/cluster": <IconServer2 size={16} stroke={1.75} />,
-  "/keys": <IconKey size={16} stroke={1.75} />,
-  "/secrets": <IconLock size={16} stroke={1.75} />,
-  "/audit": <IconBook size={16} stroke={1.75} />,
+  "/": <IconActivity size={16} stroke={1.75} aria-hidden="true" />,
+  "/timeline": <IconTimeline size={16} stroke={1.75} aria-hidden="true" />,
+  "/jobs": <IconAlarm size={16} stroke={1.75} aria-hidden="true" />,
+  "/executions": <IconHistory size={16} stroke={1.75} aria-hidden="true" />,
+  "/monitors": <IconHeartbeat size={16} stroke={1.75} aria-hidden="true" />,
+  "/alerts": <IconBell size={16} stroke={1.75} aria-hidden="true" />,
+  "/channels": <IconBroadcast size={16} stroke={1.75} aria-hidden="true" />,
+  "/cluster": <IconServer2 size={16} stroke={1.75} aria-hidden="true" />,
+  "/keys": <IconKey size={16} stroke={1.75} aria-hidden="true" />,
+  "/secrets": <IconLock size={16} stroke={1.75} aria-hidden="true" />,
+  "/audit": <IconBook size={16} stroke={1.75} aria-hidden="true" />,
 };
 
 export function Shell() {
@@ -91,7 +91,7 @@ export function Shell() {
       <div className="frame">
         <header className="topbar">
           <ActionIcon variant="subtle" color="gray" onClick={open} aria-label="Open the menu">
-            <IconMenu2 size={19} />
+            <IconMenu2 size={19} aria-hidden="true" />
           </ActionIcon>
           <span className="brand">
             <Bell size={20} /> Tocsin
@@ -104,7 +104,7 @@ export function Shell() {
             onClick={() => setPalette(true)}
             aria-label="Search and commands"
           >
-            <IconSearch size={18} />
+            <IconSearch size={18} aria-hidden="true" />
           </ActionIcon>
         </header>
         <aside className="side" aria-label="Sidebar">
@@ -150,7 +150,7 @@ function SideInner({
   return (
     <>
       <button type="button" className="side-button" onClick={openPalette}>
-        <IconSearch size={16} stroke={1.75} /> Search <kbd>Ctrl K</kbd>
+        <IconSearch size={16} stroke={1.75} aria-hidden="true" /> Search <kbd>Ctrl K</kbd>
       </button>
       <nav aria-label="Pages">
         {groups.map((group) => (
@@ -187,17 +187,17 @@ function SideInner({
         <ZoneMenu />
         <ThemeMenu />
         <button type="button" className="side-button" onClick={openHelp}>
-          <IconKeyboard size={16} stroke={1.75} /> Shortcuts <kbd>?</kbd>
+          <IconKeyboard size={16} stroke={1.75} aria-hidden="true" /> Shortcuts <kbd>?</kbd>
         </button>
         <a className="side-button" href="/api/docs" target="_blank" rel="noreferrer">
-          <IconBook size={16} stroke={1.75} /> API
+          <IconBook size={16} stroke={1.75} aria-hidden="true" /> API
           <span className="dim num" style={{ marginLeft: "auto", fontSize: "0.6875rem" }}>
             {serverVersion}
           </span>
         </a>
         {session.auth === "on" && (
           <button type="button" className="side-button" onClick={() => void session.signOut()}>
-            <IconLogout size={16} stroke={1.75} />
+            <IconLogout size={16} stroke={1.75} aria-hidden="true" />
             <span className="cut">
               Sign out{" "}
               <span className="dim">
@@ -270,7 +270,7 @@ function ZoneMenu() {
     <Menu position="right-end" width={250} trapFocus={false}>
       <Menu.Target>
         <button type="button" className="side-button">
-          <IconWorld size={16} stroke={1.75} />
+          <IconWorld size={16} stroke={1.75} aria-hidden="true" />
           <span className="cut">{zone}</span>
         </button>
       </Menu.Target>
@@ -279,7 +279,7 @@ function ZoneMenu() {
         {choices.map((one) => (
           <Menu.Item
             key={one}
-            leftSection={<IconClock size={15} />}
+            leftSection={<IconClock size={15} aria-hidden="true" />}
             onClick={() => setZone(one)}
             aria-current={one === zone}
             fw={one === zone ? 600 : undefined}
@@ -310,11 +310,11 @@ function ThemeMenu() {
   const next = colorScheme === "auto" ? "light" : colorScheme === "light" ? "dark" : "auto";
   const icon =
     colorScheme === "auto" ? (
-      <IconDeviceDesktop size={16} stroke={1.75} />
+      <IconDeviceDesktop size={16} stroke={1.75} aria-hidden="true" />
     ) : computed === "dark" ? (
-      <IconMoon size={16} stroke={1.75} />
+      <IconMoon size={16} stroke={1.75} aria-hidden="true" />
     ) : (
-      <IconSun size={16} stroke={1.75} />
+      <IconSun size={16} stroke={1.75} aria-hidden="true" />
     );
   const name = { auto: "As the system", light: "Light", dark: "Dark" }[colorScheme];
   return (
@@ -329,7 +329,10 @@ function ThemeMenu() {
   );
 }
 
-/** Says which page one has come to, to those who do not see it change. */
+/**
+ * Says which page one has come to, to those who do not see it change; and where what had the focus
+ * has gone with the page before, goes on from the start of the new one.
+ */
 function Announcer() {
   const { pathname } = useLocation();
   const [said, setSaid] = useState("");
@@ -337,6 +340,9 @@ function Announcer() {
   useEffect(() => {
     if (first.current === pathname) return;
     first.current = "";
+    if (document.activeElement === document.body) {
+      document.getElementById("content")?.focus({ preventScroll: true });
+    }
     const timer = setTimeout(() => setSaid(document.title), 400);
     return () => clearTimeout(timer);
   }, [pathname]);

@@ -28,21 +28,26 @@ export function SchedulePreview({
   const { data, error } = preview;
   return (
     <Panel title="When it fires" flush>
-      <div aria-live="polite">
+      {/* What the schedule says is spoken when it changes; times that pass are not. */}
+      <div>
         {error ? (
-          <div className="blank tone-bad">
+          <div className="blank tone-bad" role="status">
             {error instanceof ApiError && error.fields[0]
               ? `${error.fields[0].field.replace("schedule.", "")} ${error.fields[0].message}`
               : messageOf(error)}
           </div>
         ) : data ? (
           <>
-            <div style={{ padding: "0 14px 8px", fontWeight: 550 }} data-testid="words">
+            <div
+              role="status"
+              style={{ padding: "0 14px 8px", fontWeight: 550 }}
+              data-testid="words"
+            >
               {data.description}
             </div>
             {!kept &&
               data.errors.map((one) => (
-                <div className="blank tone-bad" key={one.field} data-testid="refused">
+                <div className="blank tone-bad" role="status" key={one.field} data-testid="refused">
                   Not to be saved: it {one.message}
                 </div>
               ))}

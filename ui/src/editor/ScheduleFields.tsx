@@ -154,7 +154,7 @@ export function ScheduleFields({
               variant="subtle"
               color="gray"
               px={4}
-              leftSection={<IconChevronDown size={14} />}
+              leftSection={<IconChevronDown size={14} aria-hidden="true" />}
               onClick={() => setMore(true)}
             >
               Jitter, start and end

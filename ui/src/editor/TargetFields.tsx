@@ -127,7 +127,7 @@ function Http({
                   onChange({ headers: value.headers.filter((one) => one.id !== header.id) })
                 }
               >
-                <IconX size={15} />
+                <IconX size={15} aria-hidden="true" />
               </ActionIcon>
             </div>
           );
@@ -136,7 +136,7 @@ function Http({
           variant="subtle"
           color="gray"
           px={4}
-          leftSection={<IconPlus size={14} />}
+          leftSection={<IconPlus size={14} aria-hidden="true" />}
           onClick={() =>
             onChange({ headers: [...value.headers, { id: rowId(), name: "", value: "" }] })
           }

@@ -70,7 +70,7 @@ export function JobHead({ job }: { job: JobOut }) {
         <Guarded reason={refusal("operator")}>
           {(disabled) => (
             <Button
-              leftSection={<IconPlayerTrackNext size={15} />}
+              leftSection={<IconPlayerTrackNext size={15} aria-hidden="true" />}
               disabled={disabled || !triggerable}
               onClick={() => ask("trigger", [job])}
             >
@@ -82,7 +82,13 @@ export function JobHead({ job }: { job: JobOut }) {
           {(disabled) => (
             <Button
               variant="default"
-              leftSection={paused ? <IconPlayerPlay size={15} /> : <IconPlayerPause size={15} />}
+              leftSection={
+                paused ? (
+                  <IconPlayerPlay size={15} aria-hidden="true" />
+                ) : (
+                  <IconPlayerPause size={15} aria-hidden="true" />
+                )
+              }
               disabled={disabled || !pausable}
               onClick={toggle}
             >
@@ -94,7 +100,7 @@ export function JobHead({ job }: { job: JobOut }) {
           {(disabled) => (
             <LinkButton
               variant="default"
-              leftSection={<IconPencil size={15} />}
+              leftSection={<IconPencil size={15} aria-hidden="true" />}
               disabled={disabled}
               to={`${path}/edit`}
             >
@@ -105,25 +111,25 @@ export function JobHead({ job }: { job: JobOut }) {
         <Menu position="bottom-end" width={200}>
           <Menu.Target>
             <Button variant="default" px={8} aria-label="More">
-              <IconDots size={16} />
+              <IconDots size={16} aria-hidden="true" />
             </Button>
           </Menu.Target>
           <Menu.Dropdown>
             <Menu.Label>Copy as</Menu.Label>
             <Menu.Item
-              leftSection={<IconCopy size={15} />}
+              leftSection={<IconCopy size={15} aria-hidden="true" />}
               onClick={() => void copy("curl", asCurl(job, door))}
             >
               curl
             </Menu.Item>
             <Menu.Item
-              leftSection={<IconCopy size={15} />}
+              leftSection={<IconCopy size={15} aria-hidden="true" />}
               onClick={() => void copy("YAML", asYaml(job))}
             >
               YAML
             </Menu.Item>
             <Menu.Item
-              leftSection={<IconCopy size={15} />}
+              leftSection={<IconCopy size={15} aria-hidden="true" />}
               onClick={() => void copy("Python", asPython(job, door))}
             >
               Python
@@ -134,13 +140,13 @@ export function JobHead({ job }: { job: JobOut }) {
                 <Menu.Item
                   component={Link}
                   to={`/jobs/new?from=${encodeURIComponent(job.name)}`}
-                  leftSection={<IconCopy size={15} />}
+                  leftSection={<IconCopy size={15} aria-hidden="true" />}
                 >
                   Duplicate
                 </Menu.Item>
                 <Menu.Item
                   c="var(--bad)"
-                  leftSection={<IconTrash size={15} />}
+                  leftSection={<IconTrash size={15} aria-hidden="true" />}
                   onClick={() => ask("remove", [job])}
                 >
                   Delete

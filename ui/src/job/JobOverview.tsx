@@ -5,6 +5,7 @@ import { Link, useNavigate } from "react-router";
 import { jobPreviewQuery, jobStatsQuery, someExecutionsQuery } from "../api/queries";
 import type { JobOut } from "../api/schema";
 import { Lines as LineChart, type Point } from "../charts/Lines";
+import { valuesInWords } from "../charts/scale";
 import { Heat } from "../components/Heat";
 import { Figure, Lines, Panel } from "../components/Panel";
 import { ScrollX } from "../components/ScrollX";
@@ -140,7 +141,7 @@ function Charts({ job }: { job: JobOut }) {
               points={found}
               since={since}
               until={until}
-              label={`${title} of the last executions`}
+              label={`Of the last executions: ${valuesInWords(found, [title.toLowerCase()], millis)}`}
               series={[{ label: title, stroke }]}
               onPick={(point: Point) =>
                 void navigate(`/executions/${(point as Point & { id: string }).id}`)

@@ -13,10 +13,10 @@ import type { Verb } from "../components/useJobActions";
 import { count } from "../lib/text";
 
 const VERBS = [
-  ["pause", "Pause", <IconPlayerPause key="i" size={14} />, "operator"],
-  ["resume", "Resume", <IconPlayerPlay key="i" size={14} />, "operator"],
-  ["trigger", "Trigger", <IconPlayerTrackNext key="i" size={14} />, "operator"],
-  ["remove", "Delete", <IconTrash key="i" size={14} />, "editor"],
+  ["pause", "Pause", <IconPlayerPause key="i" size={14} aria-hidden="true" />, "operator"],
+  ["resume", "Resume", <IconPlayerPlay key="i" size={14} aria-hidden="true" />, "operator"],
+  ["trigger", "Trigger", <IconPlayerTrackNext key="i" size={14} aria-hidden="true" />, "operator"],
+  ["remove", "Delete", <IconTrash key="i" size={14} aria-hidden="true" />, "editor"],
 ] as const;
 
 /** What can be done to all that are selected. */
@@ -54,7 +54,7 @@ export function BulkBar({
         );
       })}
       <ActionIcon variant="transparent" c="white" onClick={onClear} aria-label="Select nothing">
-        <IconX size={16} />
+        <IconX size={16} aria-hidden="true" />
       </ActionIcon>
     </section>
   );

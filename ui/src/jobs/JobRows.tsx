@@ -185,7 +185,12 @@ function SortHead({
         onClick={() => onSort(up ? `-${word}` : word)}
       >
         {label}
-        {on && (up ? <IconArrowUp size={12} /> : <IconArrowDown size={12} />)}
+        {on &&
+          (up ? (
+            <IconArrowUp size={12} aria-hidden="true" />
+          ) : (
+            <IconArrowDown size={12} aria-hidden="true" />
+          ))}
       </button>
     </span>
   );

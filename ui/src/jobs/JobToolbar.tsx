@@ -79,7 +79,7 @@ export const JobToolbar = memo(function JobToolbar({
           aria-label={`Do not filter by ${tag}`}
           onClick={() => change({ tag: tags.filter((one) => one !== tag) })}
         >
-          # {tag} <IconX size={12} />
+          # {tag} <IconX size={12} aria-hidden="true" />
         </button>
       ))}
       {isFiltered(chosen) && (
@@ -114,7 +114,7 @@ function Search({ value, onChange }: { value: string; onChange: (value: string) 
       type="search"
       aria-label="Search jobs"
       placeholder="Name, description or target"
-      leftSection={<IconSearch size={14} />}
+      leftSection={<IconSearch size={14} aria-hidden="true" />}
       value={typed}
       onChange={(event) => setTyped(event.currentTarget.value)}
     />

@@ -61,7 +61,7 @@ export function RowMenu({
       <Menu.Dropdown aria-label={`What to do with ${job.name}`}>
         {operate && <Menu.Label>{refusal("operator")}</Menu.Label>}
         <Menu.Item
-          leftSection={<IconPlayerTrackNext size={15} />}
+          leftSection={<IconPlayerTrackNext size={15} aria-hidden="true" />}
           disabled={operate || job.status === "cancelled"}
           onClick={() => act("trigger")}
         >
@@ -69,7 +69,7 @@ export function RowMenu({
         </Menu.Item>
         {job.status === "paused" ? (
           <Menu.Item
-            leftSection={<IconPlayerPlay size={15} />}
+            leftSection={<IconPlayerPlay size={15} aria-hidden="true" />}
             disabled={operate}
             onClick={() => act("resume")}
           >
@@ -77,7 +77,7 @@ export function RowMenu({
           </Menu.Item>
         ) : (
           <Menu.Item
-            leftSection={<IconPlayerPause size={15} />}
+            leftSection={<IconPlayerPause size={15} aria-hidden="true" />}
             disabled={operate || job.status !== "active"}
             onClick={() => act("pause")}
           >
@@ -88,14 +88,14 @@ export function RowMenu({
           <>
             <Menu.Divider />
             <Menu.Item
-              leftSection={<IconPencil size={15} />}
+              leftSection={<IconPencil size={15} aria-hidden="true" />}
               component={Link}
               to={`${pathOf(job)}/edit`}
             >
               Edit
             </Menu.Item>
             <Menu.Item
-              leftSection={<IconCopy size={15} />}
+              leftSection={<IconCopy size={15} aria-hidden="true" />}
               component={Link}
               to={`/jobs/new?from=${encodeURIComponent(job.name)}`}
             >
@@ -104,7 +104,7 @@ export function RowMenu({
             <Menu.Divider />
             <Menu.Item
               c="var(--bad)"
-              leftSection={<IconTrash size={15} />}
+              leftSection={<IconTrash size={15} aria-hidden="true" />}
               onClick={() => act("remove")}
             >
               Delete

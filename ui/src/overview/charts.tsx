@@ -1,6 +1,7 @@
 import { useMemo } from "react";
 import type { MinuteOut } from "../api/schema";
 import { Lines as LineChart } from "../charts/Lines";
+import { countsInWords, valuesInWords } from "../charts/scale";
 import { TimeBars } from "../charts/TimeBars";
 import { useNow } from "../components/Time";
 import { useZone } from "../lib/prefs";
@@ -12,6 +13,8 @@ function useAxis(windowMs: number, step: number): [number, number] {
   const until = Math.ceil(now / step) * step;
   return [until - windowMs, until];
 }
+
+const RESULTS = ["succeeded", "failed", "did not run"] as const;
 
 interface ChartProps {
   minutes: readonly MinuteOut[];
@@ -40,11 +43,11 @@ export function EndedChart({ minutes, windowMs, step }: ChartProps) {
       since={since}
       until={until}
       step={step}
-      label="Executions that ended, by result"
+      label={`Executions that ended: ${countsInWords(bars, RESULTS, (at) => `${dayOf(at, zone)}, ${clockTime(at, zone, false)}`)}`}
       series={[
-        { label: "succeeded", fill: "var(--good-fill)" },
-        { label: "failed", fill: "var(--bad-fill)" },
-        { label: "did not run", fill: "var(--warn-fill)", hollow: true },
+        { label: RESULTS[0], fill: "var(--good-fill)" },
+        { label: RESULTS[1], fill: "var(--bad-fill)" },
+        { label: RESULTS[2], fill: "var(--warn-fill)", hollow: true },
       ]}
       tip={(bar) => (
         <>
@@ -85,7 +88,7 @@ export function LatenessChart({ minutes, windowMs, step }: ChartProps) {
       until={until}
       height={132}
       log
-      label="How late calls left, by percentile"
+      label={`How late calls left: ${valuesInWords(points, ["p50", "p99"], millis)}`}
       series={[
         { label: "p50", stroke: "var(--busy-fill)" },
         { label: "p99", stroke: "var(--warn-fill)" },

@@ -72,7 +72,7 @@ export function Failing({ jobs }: { jobs: readonly JobOut[] }) {
             <Link className="name cut" to={`/jobs/${encodeURIComponent(job.name)}`}>
               {job.name}
             </Link>
-            <span className="dim cut">{outcomeLabel(failed ?? last ?? {})}</span>
+            <span className="dim cut beside">{outcomeLabel(failed ?? last ?? {})}</span>
             <span className="end" style={{ width: 72 }}>
               {found && <Strip executions={found.executions} slots={12} />}
             </span>
@@ -99,8 +99,7 @@ export function Missed() {
             {one.job_name}
           </Link>
           <span
-            className="dim cut"
-            style={{ flex: "0 1 auto" }}
+            className="dim cut beside"
             data-tip={`${one.skipped_count && one.skipped_count > 1 ? `${count(one.skipped_count, "fire")}: ` : ""}${reasonWords(one.reason)}`}
           >
             {one.skipped_count && one.skipped_count > 1 ? `${one.skipped_count}× ` : ""}

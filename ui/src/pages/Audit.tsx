@@ -5,6 +5,7 @@ import { Lines } from "../components/Panel";
 import { Problem } from "../components/Problem";
 import { ScrollX } from "../components/ScrollX";
 import { ClockTime } from "../components/Time";
+import { actionWords, changeLines, subjectWords } from "../lib/audit";
 import { useTitle } from "../lib/useTitle";
 
 export default function Audit() {
@@ -32,6 +33,7 @@ export default function Audit() {
                   <th>Who</th>
                   <th>What</th>
                   <th>On</th>
+                  <th>From</th>
                   <th>Details</th>
                 </tr>
               </thead>
@@ -42,12 +44,16 @@ export default function Audit() {
                     <td className="nowrap" title={one.actor.type}>
                       {one.actor.name}
                     </td>
-                    <td className="mono nowrap">{one.action}</td>
-                    <td className="audit-on" title={one.subject.id ?? undefined}>
-                      <span className="dim">{one.subject.type}</span> {one.subject.name}
+                    <td className="nowrap" data-tip={one.action}>
+                      {actionWords(one.action)}
                     </td>
+                    <td className="audit-on" title={one.subject.id ?? undefined}>
+                      <span className="dim">{subjectWords(one.subject.type)}</span>{" "}
+                      {one.subject.name}
+                    </td>
+                    <td className="dim nowrap">{one.address ?? "–"}</td>
                     <td className="dim audit-rest">
-                      <Rest text={restOf(one)} />
+                      <Details lines={linesOf(one)} />
                     </td>
                   </tr>
                 ))}
@@ -71,30 +77,37 @@ export default function Audit() {
   );
 }
 
-/** Beyond this many characters the details are folded: a batch of jobs names a thousand. */
+/** Beyond this many lines or characters the details are folded: a batch of jobs names a thousand. */
+const LINES = 3;
 const LONG = 220;
 
-function Rest({ text }: { text: string }) {
-  if (text.length <= LONG) return text;
+function Details({ lines }: { lines: readonly string[] }) {
+  const whole = lines.join("\n");
+  if (lines.length <= LINES && whole.length <= LONG) return whole;
+  const start = lines.slice(0, LINES).join("\n").slice(0, LONG);
   return (
     <details>
-      <summary>{text.slice(0, LONG)}…</summary>
-      {text.slice(LONG)}
+      <summary>{start}…</summary>
+      {whole}
     </details>
   );
 }
 
-const SHOWN = new Set(["id", "at", "actor", "action", "subject"]);
+const SHOWN = new Set([
+  "id",
+  "at",
+  "actor",
+  "action",
+  "subject",
+  "address",
+  "namespace",
+  "before",
+  "after",
+]);
 
-/** Whatever else an entry says: later versions add to it. */
-function restOf(one: AuditOut): string {
-  return Object.entries(one)
-    .filter(([name, value]) => !SHOWN.has(name) && value !== null && value !== "")
-    .map(([name, value]) => `${name}: ${textOf(value)}`)
-    .join(", ");
-}
-
-function textOf(value: unknown): string {
-  if (value === null || value === undefined) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+/** What was changed, and whatever else an entry says: later versions add to it. */
+function linesOf(one: AuditOut): string[] {
+  const more = Object.fromEntries(Object.entries(one).filter(([name]) => !SHOWN.has(name)));
+  const elsewhere = one.namespace === "default" ? [] : [`namespace: ${one.namespace}`];
+  return [...elsewhere, ...changeLines(one.before, one.after), ...changeLines(null, more)];
 }

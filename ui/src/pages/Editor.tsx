@@ -18,6 +18,7 @@ import { SchedulePreview, useSchedulePreview } from "../editor/Preview";
 import { ScheduleFields } from "../editor/ScheduleFields";
 import { TargetFields } from "../editor/TargetFields";
 import { fromCron } from "../lib/cron";
+import { DRAFTS, readDraft, writeDraft } from "../lib/drafts";
 import {
   definitionFrom,
   EMPTY,
@@ -64,7 +65,7 @@ const isSimple = (cron: string) => fromCron(cron) !== null;
 
 function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
   const editing = job !== null && !copy;
-  const draftKey = `tocsin.draft.${editing ? job.id : copy ? `copy-${job?.id}` : "new"}`;
+  const draftKey = `${DRAFTS}${editing ? job.id : copy ? `copy-${job?.id}` : "new"}`;
   const [initial] = useState<Form>(() => {
     if (!job) return EMPTY;
     const form = formOf(job, isSimple);
@@ -314,7 +315,7 @@ function Editor({ job, copy }: { job: JobOut | null; copy: boolean }) {
                 <Button
                   variant="default"
                   size="sm"
-                  leftSection={<IconSend size={15} />}
+                  leftSection={<IconSend size={15} aria-hidden="true" />}
                   loading={trial.isPending}
                   disabled={disabled}
                   onClick={() => {
@@ -391,24 +392,4 @@ function typoError(typos: readonly { field: string; message: string }[]): ApiErr
     code: "typo",
     errors: typos.map((one) => ({ ...one, code: "typo" })),
   });
-}
-
-function readDraft(key: string): Form | null {
-  try {
-    const text = sessionStorage.getItem(key);
-    if (!text) return null;
-    const found = JSON.parse(text) as Partial<Form>;
-    // One of another version may lack what this one has.
-    return found.schedule && found.target && found.retry ? ({ ...EMPTY, ...found } as Form) : null;
-  } catch {
-    return null;
-  }
-}
-
-function writeDraft(key: string, form: Form): void {
-  try {
-    sessionStorage.setItem(key, JSON.stringify(form));
-  } catch {
-    // Full or forbidden: the page itself still has it.
-  }
 }

@@ -63,12 +63,12 @@ function Found({ one }: { one: ExecutionOut }) {
   return (
     <>
       <div className="page-head">
-        <div>
+        <div className="grow" style={{ minWidth: 240 }}>
           <h1 style={{ display: "flex", gap: 10, alignItems: "center", flexWrap: "wrap" }}>
             <Link className="name" to={`/jobs/${encodeURIComponent(one.job_name)}`}>
               {one.job_name}
             </Link>
-            <span style={{ fontSize: "0.875rem" }}>
+            <span style={{ fontSize: "0.875rem" }} role="status">
               <StateBadge state={one.state} />
             </span>
           </h1>
@@ -260,7 +260,7 @@ function Actions({ one }: { one: ExecutionOut }) {
         variant="default"
         component={Link}
         to={`/jobs/${encodeURIComponent(one.job_name)}?tab=history`}
-        leftSection={<IconArrowBack size={15} />}
+        leftSection={<IconArrowBack size={15} aria-hidden="true" />}
       >
         History
       </Button>
@@ -269,7 +269,7 @@ function Actions({ one }: { one: ExecutionOut }) {
           live ? (
             <Button
               color="red.8"
-              leftSection={<IconBan size={15} />}
+              leftSection={<IconBan size={15} aria-hidden="true" />}
               loading={cancel.isPending}
               disabled={disabled}
               onClick={() => cancel.mutate()}
@@ -278,7 +278,7 @@ function Actions({ one }: { one: ExecutionOut }) {
             </Button>
           ) : (
             <Button
-              leftSection={<IconRefresh size={15} />}
+              leftSection={<IconRefresh size={15} aria-hidden="true" />}
               loading={retry.isPending}
               disabled={disabled}
               onClick={() => retry.mutate()}

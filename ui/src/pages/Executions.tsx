@@ -15,7 +15,7 @@ export default function Executions() {
         {job && (
           <Button
             variant="light"
-            rightSection={<IconX size={13} />}
+            rightSection={<IconX size={13} aria-hidden="true" />}
             onClick={() => change({ job: null })}
           >
             of {job}

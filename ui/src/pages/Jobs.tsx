@@ -46,14 +46,18 @@ export default function Jobs() {
     <>
       <div className="page-head">
         <h1>Jobs</h1>
-        <span className="dim" style={{ alignSelf: "center" }}>
+        <span className="dim" style={{ alignSelf: "center" }} role="status">
           {all === undefined ? "" : filtered ? `of ${count(all, "job")}` : count(all, "job")}
         </span>
         <div className="actions">
           <OrderSelect sort={chosen.sort} onSort={onSort} />
           <Guarded reason={refusal("editor")}>
             {(disabled) => (
-              <LinkButton to="/jobs/new" leftSection={<IconPlus size={15} />} disabled={disabled}>
+              <LinkButton
+                to="/jobs/new"
+                leftSection={<IconPlus size={15} aria-hidden="true" />}
+                disabled={disabled}
+              >
                 New job
               </LinkButton>
             )}

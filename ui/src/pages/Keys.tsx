@@ -66,7 +66,7 @@ export default function Keys() {
           <Guarded reason={refusal("admin")}>
             {(disabled) => (
               <Button
-                leftSection={<IconKey size={15} />}
+                leftSection={<IconKey size={15} aria-hidden="true" />}
                 disabled={disabled}
                 onClick={() => setCreating(true)}
               >
@@ -128,7 +128,7 @@ export default function Keys() {
                             variant="subtle"
                             color="gray"
                             size="compact-xs"
-                            leftSection={<IconRefresh size={13} />}
+                            leftSection={<IconRefresh size={13} aria-hidden="true" />}
                             onClick={() =>
                               confirm(
                                 `Rotate ${key.name}?`,
@@ -145,7 +145,7 @@ export default function Keys() {
                             color="gray"
                             c="var(--bad)"
                             size="compact-xs"
-                            leftSection={<IconTrash size={13} />}
+                            leftSection={<IconTrash size={13} aria-hidden="true" />}
                             onClick={() =>
                               confirm(
                                 `Revoke ${key.name}?`,

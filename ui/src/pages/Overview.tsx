@@ -83,8 +83,10 @@ export default function Overview() {
             {VERDICT_ICONS[said.tone]}
           </span>
           <div className="grow">
-            <h1 data-testid="verdict">{said.title}</h1>
-            <div className="dim">{said.detail || " "}</div>
+            <h1 data-testid="verdict" aria-live="polite">
+              {said.title}
+            </h1>
+            <div className="dim">{said.detail || "\u00a0"}</div>
           </div>
           {!limited && (
             <Segments
@@ -127,7 +129,7 @@ export default function Overview() {
                 <Figure
                   label="Right now"
                   value={data.executions.claimed.toLocaleString("en")}
-                  unit="claimed"
+                  unit="running"
                   note={`${data.executions.pending.toLocaleString("en")} waiting`}
                 />
                 <Figure
@@ -256,11 +258,11 @@ export default function Overview() {
 }
 
 const VERDICT_ICONS: Record<string, ReactNode> = {
-  good: <IconCheck size={22} stroke={2.5} />,
-  bad: <IconBell size={21} stroke={2} />,
-  warn: <IconAlertTriangle size={20} stroke={2} />,
-  quiet: <IconMinus size={22} stroke={2.5} />,
-  busy: <IconHourglass size={20} stroke={2} />,
+  good: <IconCheck size={22} stroke={2.5} aria-hidden="true" />,
+  bad: <IconBell size={21} stroke={2} aria-hidden="true" />,
+  warn: <IconAlertTriangle size={20} stroke={2} aria-hidden="true" />,
+  quiet: <IconMinus size={22} stroke={2.5} aria-hidden="true" />,
+  busy: <IconHourglass size={20} stroke={2} aria-hidden="true" />,
 };
 
 function nextFireOf(job: JobOut): NextFire[] {

@@ -43,7 +43,7 @@ export default function Secrets() {
           <Guarded reason={refused}>
             {(disabled) => (
               <Button
-                leftSection={<IconLock size={15} />}
+                leftSection={<IconLock size={15} aria-hidden="true" />}
                 disabled={disabled}
                 onClick={() => setEditing("")}
               >
@@ -105,7 +105,7 @@ export default function Secrets() {
                             color="gray"
                             c="var(--bad)"
                             size="compact-xs"
-                            leftSection={<IconTrash size={13} />}
+                            leftSection={<IconTrash size={13} aria-hidden="true" />}
                             onClick={() =>
                               modals.openConfirmModal({
                                 title: `Delete ${secret.name}?`,

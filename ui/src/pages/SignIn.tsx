@@ -6,6 +6,7 @@ import { ask } from "../api/client";
 import { ApiError, messageOf } from "../api/problem";
 import { features } from "../api/session";
 import { Bell } from "../components/Bell";
+import { hasDraft } from "../lib/drafts";
 import { useTitle } from "../lib/useTitle";
 
 export default function SignIn() {
@@ -77,6 +78,11 @@ export default function SignIn() {
           Sign in
         </Button>
       </form>
+      {hasDraft() && (
+        <p style={{ marginTop: 14 }}>
+          What you typed is kept, and is there when you are signed in.
+        </p>
+      )}
       <p className="dim" style={{ marginTop: 14 }}>
         The key stays in a cookie that scripts cannot read, until you sign out.
       </p>

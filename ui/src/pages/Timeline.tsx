@@ -92,22 +92,30 @@ export default function Timeline() {
             label="Length of time"
           />
           <Button.Group>
-            <Tool label="Earlier (←)" icon={<IconChevronLeft size={15} />} act={() => pan(-0.5)} />
+            <Tool
+              label="Earlier (←)"
+              icon={<IconChevronLeft size={15} aria-hidden="true" />}
+              act={() => pan(-0.5)}
+            />
             <Button variant="default" disabled={following} onClick={() => look(null, range)}>
               Now
             </Button>
-            <Tool label="Later (→)" icon={<IconChevronRight size={15} />} act={() => pan(0.5)} />
+            <Tool
+              label="Later (→)"
+              icon={<IconChevronRight size={15} aria-hidden="true" />}
+              act={() => pan(0.5)}
+            />
           </Button.Group>
           <Button.Group>
             <Tool
               label="Zoom out (-)"
-              icon={<IconMinus size={15} />}
+              icon={<IconMinus size={15} aria-hidden="true" />}
               act={() => zoom(2)}
               off={range >= LONGEST}
             />
             <Tool
               label="Zoom in (+)"
-              icon={<IconPlus size={15} />}
+              icon={<IconPlus size={15} aria-hidden="true" />}
               act={() => zoom(0.5)}
               off={range <= SHORTEST}
             />

@@ -1,6 +1,6 @@
 import { type PointerEvent, useState } from "react";
 import type { TimelineOut } from "../api/schema";
-import { linear } from "../charts/scale";
+import { countsInWords, linear } from "../charts/scale";
 import { tickLabel, timeTicks } from "../charts/TimeBars";
 import { useZone } from "../lib/prefs";
 import { count } from "../lib/text";
@@ -34,10 +34,17 @@ export function Density({
     warn: one.skipped + one.cancelled,
   }));
   const ahead = data.ahead.map((one) => ({ at: Date.parse(one.start), fires: one.fires }));
-  const byStep = new Map<number, number>();
-  for (const one of past) byStep.set(one.at, one.good + one.bad + one.warn);
-  for (const one of ahead) byStep.set(one.at, (byStep.get(one.at) ?? 0) + one.fires);
-  const highest = Math.max(1, ...byStep.values());
+  const byStep = new Map<number, [number, number, number, number]>();
+  for (const one of past) byStep.set(one.at, [one.good, one.bad, one.warn, 0]);
+  for (const one of ahead) {
+    const [good, bad, warn] = byStep.get(one.at) ?? [0, 0, 0];
+    byStep.set(one.at, [good, bad, warn, one.fires]);
+  }
+  const columns = [...byStep].map(([start, values]) => ({ at: start, values }));
+  const highest = Math.max(
+    1,
+    ...columns.map(({ values }) => values.reduce((sum, one) => sum + one, 0)),
+  );
   const y = linear([0, highest], [STRIP, 22]);
   const bar = Math.max(1, x(view.since + view.step) - x(view.since) - 1);
   const axis = timeTicks(view.since, view.until, width, zone);
@@ -54,7 +61,11 @@ export function Density({
         height={STRIP + 24}
         style={{ width, cursor: "crosshair", touchAction: "pan-y" }}
         role="img"
-        aria-label="How many fires there were and will be, by time"
+        aria-label={`How many fires there were and will be: ${countsInWords(
+          columns,
+          ["succeeded", "failed", "did not run", "to come"],
+          (start) => exactTime(start, zone),
+        )}`}
         onPointerDown={(event) => {
           event.currentTarget.setPointerCapture(event.pointerId);
           setDrag([at(event), at(event)]);
