@@ -112,7 +112,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="N",
-        help="processes for pg-scaling (1, 2 and 4); can be repeated",
+        help="processes for pg-burst and pg-scaling (1, 2 and 4); can be repeated",
     )
     options = parser.parse_args()
     unknown = [name for name in options.workloads if name not in WORKLOADS]

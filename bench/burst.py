@@ -74,7 +74,7 @@ def on_postgres(bench: Bench) -> list[Figure]:
         count: Figures(f"burst of {jobs:,}, PostgreSQL, {count} {word if count > 1 else word[:-2]}")
         if word == "processes"
         else Figures(f"burst of {jobs:,}, PostgreSQL, {count} {word if count > 1 else 'node'}")
-        for count in PROCESSES
+        for count in bench.processes or PROCESSES
     }
     for number in range(bench.runs):
         bench.say(f"pg-burst {number + 1}/{bench.runs}: the baselines")

@@ -34,7 +34,7 @@ class Bench:
     sizes: tuple[int, ...] = ()
     """Jobs in the store for the scaling law; empty: as it is."""
     processes: tuple[int, ...] = ()
-    """Processes for the scaling law on PostgreSQL; empty: as it is."""
+    """Processes for bursts and the scaling law on PostgreSQL; empty: as it is."""
     _began: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
