@@ -205,7 +205,7 @@ async def test_who_goes_on_sending_after_their_answer_is_hung_up_on(server: Serv
     dripping = asyncio.create_task(drip(writer, b"a"))
     assert (await rest(reader)).startswith(b"HTTP/1.1 413 ")
     async with asyncio.timeout(PATIENCE):
-        while _protocols():
+        while _connections():
             await asyncio.sleep(0.01)
     dripping.cancel()
     writer.close()
