@@ -205,7 +205,7 @@ async def test_who_goes_on_sending_after_their_answer_is_hung_up_on(server: Serv
     dripping = asyncio.create_task(drip(writer, b"a"))
     assert (await rest(reader)).startswith(b"HTTP/1.1 413 ")
     async with asyncio.timeout(PATIENCE):
-        while _protocols():
+        while _connections():
             await asyncio.sleep(0.01)
     dripping.cancel()
     writer.close()
@@ -237,7 +237,12 @@ async def test_a_body_that_nobody_wants_any_more_does_not_keep_the_connection(
     reader, writer = await server.connect()
     writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
     dripping = asyncio.create_task(drip(writer, b"a"))
-    answer = await rest(reader)
+    answer = b""
+    async with asyncio.timeout(PATIENCE):
+        # Whoever goes on sending when the server has hung up is reset.
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1_000):
+                answer += data
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b" 408 " not in answer, "an answer was sent already, and is not followed by another one"
     dripping.cancel()
