@@ -46,7 +46,7 @@ export function reasonWords(reason: string | null): string {
 /** The same in as few words as a list has room for. */
 export function reasonLabel(reason: string): string {
   const known: Record<Reason, string> = {
-    misfire: "noticed too late",
+    misfire: "too late",
     overlap: "still running",
     queue_full: "queue full",
     paused: "job paused",
