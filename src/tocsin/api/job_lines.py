@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 from tocsin.api.render import dumps
 from tocsin.api.schemas import Instant, Problem
 from tocsin.domain.instant import format_instant
-from tocsin.store.port import JobView, NewJob
+from tocsin.services.bulk import Fresh
+from tocsin.store.port import JobView
 
 
 class JobLineOut(TypedDict, total=False):
@@ -67,17 +68,16 @@ JOB_LINES: tuple[Mapping[str, object], ...] = (
 )
 
 
-def new_job_line(number: int, new: NewJob) -> bytes:
+def new_job_line(number: int, fresh: Fresh) -> str:
     """What is said of a new job that came as a line: where to find it, and when it fires."""
-    job, timer = new.job, new.timer
-    fires = "null" if timer is None else f'"{format_instant(timer.fire_at)}"'
+    job = fresh.new.job
     return (
         f'{{"line":{number},"status":201,"id":"{job.id}","name":"{job.name}",'
-        f'"next_fire_at":{fires}}}\n'
-    ).encode()
+        f'"next_fire_at":{fresh.fires}}}\n'
+    )
 
 
-def old_job_line(number: int, view: JobView) -> bytes:
+def old_job_line(number: int, view: JobView) -> str:
     """The same of a job that an earlier stream with the same key has created."""
     fires = view.next_fire_at
     shown = {
@@ -88,4 +88,4 @@ def old_job_line(number: int, view: JobView) -> bytes:
         "next_fire_at": None if fires is None else format_instant(fires),
         "replayed": True,
     }
-    return dumps(shown) + b"\n"
+    return dumps(shown).decode() + "\n"

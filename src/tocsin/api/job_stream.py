@@ -35,8 +35,8 @@ MOST_BYTES = 4 * 1024 * 1024
 SLICE = 50
 """Lines that are checked, or answered, before other work has its turn: about 1 ms."""
 
-PIECE = 32_768
-"""Bytes of answers that leave together: to send costs as much as some fifty jobs do otherwise."""
+PIECE = 131_072
+"""Bytes of answers that leave together: to send costs as much as some tens of jobs do otherwise."""
 
 IDLE = 60.0
 """Seconds without the end of a line after which a stream is ended."""
@@ -258,13 +258,13 @@ class JobStreamAnswer(Response):
     async def _text(
         self, app: FastAPI, lines: Sequence[Line], outcomes: Sequence[Outcome]
     ) -> bytes:
-        parts: list[bytes] = []
+        parts: list[str] = []
         counts, told = self._counts, not self._refused_only
         for line, outcome in zip(lines, outcomes, strict=True):
             if isinstance(outcome, Fresh):
                 counts["created"] += 1
                 if told:
-                    parts.append(new_job_line(line.number, outcome.new))
+                    parts.append(new_job_line(line.number, outcome))
             elif isinstance(outcome, Replayed):
                 counts["replayed"] += 1
                 if told:
@@ -277,10 +277,10 @@ class JobStreamAnswer(Response):
                 if isinstance(outcome, StoreError):
                     self._store_failed = answer
                 parts.append(
-                    b'{"line":%d,"status":%d,"problem":%b}\n'
-                    % (line.number, answer.status_code, bytes(answer.body))
+                    f'{{"line":{line.number},"status":{answer.status_code},'
+                    f'"problem":{bytes(answer.body).decode()}}}\n'
                 )
-        return b"".join(parts)
+        return "".join(parts).encode()
 
     async def _end(self, send: Send) -> None:
         why = self._why_ended or self._why_no_more

@@ -58,16 +58,19 @@ def fresh_jobs(fresh: Sequence[Fresh]) -> bytes:
 
 def _fresh_job(fresh: Fresh) -> str:
     new = fresh.new
-    job, timer = new.job, new.timer
+    job = new.job
     written = spec_text(job.spec) if new.written is None else new.written
-    fires = "null" if timer is None else f'"{format_instant(timer.fire_at)}"'
-    created = format_instant(job.created_at)
+    created = _created(job.created_at)
     return (
         f'{{"id":"{job.id}","name":"{job.name}","schedule":{{"description":{fresh.described},'
-        f'{written[len(SPEC_START) : -1]},"status":"{job.status}","version":{job.version},'
-        f'"created_at":"{created}","updated_at":"{created}","next_fire_at":{fires},'
+        f'{written[len(SPEC_START) : -1]},"status":"{job.status._value_}","version":{job.version},'
+        f'"created_at":"{created}","updated_at":"{created}","next_fire_at":{fresh.fires},'
         '"last_execution":null}'
     )
+
+
+# The jobs of a batch were all created at one instant.
+_created = lru_cache(maxsize=16)(format_instant)
 
 
 def _state_of(view: JobView) -> dict[str, object]:

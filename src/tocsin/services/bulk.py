@@ -33,6 +33,7 @@ from tocsin.domain.job import (
 )
 from tocsin.domain.placeholder import JsonTemplate
 from tocsin.domain.planning import make_timer
+from tocsin.domain.quick import maker, quick
 from tocsin.domain.retry import RetryPolicy
 from tocsin.domain.schedule import At, Schedule, once
 from tocsin.services import lifecycle
@@ -55,15 +56,22 @@ MOST_KEPT: Final = 2_000
 LONGEST_KEPT: Final = 4_096
 """Bytes of JSON of a part that is remembered, so that memory stays bounded."""
 
+LONGEST_INSTANT: Final = 40
+"""The same in characters of an instant."""
+
 _ACTIVE: Final = JobStatus.ACTIVE
 
 
-class Fresh(NamedTuple):
-    """A new job, and its schedule in words."""
+@quick
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fresh:
+    """A new job, and what its answer says of its schedule."""
 
     new: NewJob
+    fires: str
+    """The first fire time as JSON."""
     words: str | None
-    """The words as JSON; ``None``: they are not made yet, and those of an instant alone."""
+    """The schedule in words, as JSON; ``None``: not made yet, and those of an instant alone."""
 
     @property
     def described(self) -> str:
@@ -72,7 +80,11 @@ class Fresh(NamedTuple):
             return self.words
         kind = self.new.job.spec.schedule.kind
         assert isinstance(kind, At)  # noqa: S101  # tells the type
-        return f'"{once(kind.instant, "UTC")}"'
+        return _once_in_words(kind.instant)
+
+
+make_fresh = maker(Fresh)
+"""From all of its fields, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,8 +124,9 @@ class _When(NamedTuple):
     schedule: Schedule
     fire_at: Millis
     text: str
+    fires: str
     words: str | None
-    """As those of ``Fresh``."""
+    """Both as those of ``Fresh``."""
 
 
 class _Url(NamedTuple):
@@ -139,7 +152,6 @@ class BulkReader:
         self._policies: dict[bytes, _Policies] = {}
         self._frames: dict[tuple[bytes, bool], _Frame] = {}
         self._whens: dict[tuple[bytes, Millis | None], _When] = {}
-        self._onces: dict[str, _When] = {}
         self._urls: dict[str, _Url] = {}
 
     def renew(self, now: Millis) -> None:
@@ -162,7 +174,9 @@ class BulkReader:
         )
         if type(data) is dict:
             self._learn(data, new)
-        return Fresh(new=new, words=json_text(new.job.spec.schedule.describe()))
+        assert new.timer is not None  # noqa: S101  # as each new job has
+        words = json_text(new.job.spec.schedule.describe())
+        return Fresh(new=new, fires=_instant(new.timer.fire_at), words=words)
 
     def _known(self, data: dict[str, Any]) -> Fresh | None:
         """The new job where all of it is known or plain; ``None`` where it has to be looked at."""
@@ -250,17 +264,14 @@ class BulkReader:
             f'{{"schedule":{when.text},"description":{described},"target":{{"url":{place.text}'
             f"{target_text}}}{policies.text}{metadata_text}}}",
         )
-        return Fresh(new, when.words)
+        return make_fresh(new, when.fires, when.words)
 
     # --- parts
 
     def _when(self, data: dict[str, Any], grace: Millis | None) -> _When | None:
         at = data.get("at")
-        if len(data) == 1 and type(at) is str:
-            once_at = self._onces.get(at)
-            if once_at is None:
-                once_at = _once(parse_instant(at))
-                _keep(self._onces, at, once_at, len(at))
+        if len(data) == 1 and type(at) is str and len(at) <= LONGEST_INSTANT:
+            once_at = _once(at)
             # Whether it has passed changes while it is remembered.
             past = once_at.fire_at < self._now - (AT_GRACE if grace is None else grace)
             return None if past else once_at
@@ -278,7 +289,7 @@ class BulkReader:
             if fire_at is None:
                 return None
             text, words = _shown(schedule)
-            known = _When(schedule, fire_at, text, words)
+            known = _When(schedule, fire_at, text, _instant(fire_at), words)
             _keep(self._whens, key, known, len(key[0]))
         return known
 
@@ -364,14 +375,25 @@ def _written(body: Json, problems: Problems) -> bytes | None:
     return written
 
 
-def _once(instant: Millis) -> _When:
-    """A schedule that is nothing but an instant."""
+# For all batches, since each has its instants, and many have the same.
+@lru_cache(maxsize=8_192)
+def _once(text: str) -> _When:
+    """A schedule that is nothing but an instant, as it was written."""
+    instant = parse_instant(text)
+    fires = _instant(instant)
     return _When(
-        Schedule(kind=At(instant=instant)),
-        instant,
-        f'{{"at":"{format_instant(instant)}",{_PLAIN}',
-        None,
+        Schedule(kind=At(instant=instant)), instant, f'{{"at":{fires},{_PLAIN}', fires, None
     )
+
+
+@lru_cache(maxsize=8_192)
+def _once_in_words(instant: Millis) -> str:
+    return f'"{once(instant, "UTC")}"'
+
+
+def _instant(instant: Millis) -> str:
+    """An instant as JSON."""
+    return f'"{format_instant(instant)}"'
 
 
 _PLAIN: Final = json_text(Schedule(kind=At(instant=0)).to_json()).partition(",")[2]

@@ -17,7 +17,7 @@ from tocsin.domain.errors import (
     StoreError,
 )
 from tocsin.domain.instant import Millis
-from tocsin.domain.quick import quick
+from tocsin.domain.quick import maker, quick
 from tocsin.services.bulk import BulkReader, Fresh
 from tocsin.services.creation import JobCreation
 from tocsin.services.requests import Keyed
@@ -53,6 +53,9 @@ class Line:
     number: int
     checked: Checked
     keyed: Keyed | None = None
+
+
+_make_line = maker(Line)
 
 
 class JobStream:
@@ -93,7 +96,7 @@ class JobStream:
         key = self._key
         if key is None:
             return [
-                Line(number=number, checked=one)
+                _make_line(number, one, None)
                 for (number, _), one in zip(numbered, checked, strict=True)
             ]
         return [
