@@ -136,10 +136,14 @@ async def test_jobs_are_read_by_their_ids_those_that_do_not_exist_are_left_out(
 
 
 async def test_thousands_of_jobs_are_created_and_read_at_once(store: Store) -> None:
-    many = [job(f"job-{n}") for n in range(3_000)]
+    words = ("", "\\N", 'tab\t, "quotes" and \\', "two\r\nlines", "\\.", "é\x1f{,}")
+    many = [
+        job(f"job-{n}", description=words[n % len(words)], tags=("all", f"some-{n % 7}"))
+        for n in range(3_000)
+    ]
     await add(store, *many)
     found = await store.get_jobs([one.id for one in many])
-    assert len(found) == 3_000
+    assert found == {one.id: one for one in many}
     assert (await store.usage()).jobs == 3_000
 
 
@@ -150,11 +154,15 @@ async def test_no_jobs_at_all_are_no_error(store: Store) -> None:
 # --- names --------------------------------------------------------------------------------------
 
 
-async def test_a_taken_name_is_refused_with_its_index_and_nothing_is_stored(store: Store) -> None:
+@pytest.mark.parametrize("beside", [0, 300])
+async def test_a_taken_name_is_refused_with_its_index_and_nothing_is_stored(
+    store: Store, beside: int
+) -> None:
+    others = [job(f"other-{number}") for number in range(beside)]
     await add(store, job("report"))
     fresh, taken = job("fresh"), job("report", id=job().id)
     with pytest.raises(InvalidInput) as refused:
-        await add(store, fresh, taken)
+        await add(store, fresh, taken, *others)
     (problem,) = refused.value.problems
     assert (problem.field, problem.code) == ("jobs.1.name", "name_taken")
     assert await store.get_job("default", "fresh", now=NOW) is None

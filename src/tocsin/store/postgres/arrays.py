@@ -34,12 +34,24 @@ def columns(rows: Sequence[Sequence[Any]]) -> list[str]:
     return [array(column) for column in zip(*rows, strict=True)]
 
 
-def _texts(column: tuple[str, ...]) -> str:
-    # Joined by what no text may hold.
+def checked_texts(column: tuple[str, ...]) -> str:
+    """Texts, joined by what none may hold; raises ``ValueError`` where PostgreSQL cannot."""
     joined = "\0".join(column)
     if joined.count("\0") != len(column) - 1:
         raise ValueError("PostgreSQL holds no text with a NUL character")
-    joined.encode()  # A lone surrogate is no text.
+    if not joined.isascii():
+        joined.encode()  # A lone surrogate is no text.
+    return joined
+
+
+def checked_integers(column: tuple[int, ...]) -> None:
+    """Raise ``OverflowError`` for an integer that no column can hold."""
+    if min(column) < -_BIGGEST or max(column) > _BIGGEST:
+        raise OverflowError("an integer beyond 64 bits")
+
+
+def _texts(column: tuple[str, ...]) -> str:
+    joined = checked_texts(column)
     if "\\" in joined:
         joined = joined.replace("\\", "\\\\")
     if '"' in joined:
@@ -48,8 +60,7 @@ def _texts(column: tuple[str, ...]) -> str:
 
 
 def _integers(column: tuple[int, ...]) -> str:
-    if min(column) < -_BIGGEST or max(column) > _BIGGEST:
-        raise OverflowError("an integer beyond 64 bits")
+    checked_integers(column)
     return "{" + ",".join(map(str, column)) + "}"
 
 

@@ -251,4 +251,8 @@ INSERT_TIMERS = f"""
     INSERT INTO timers ({", ".join(timers.columns.keys())})
     SELECT * FROM {_unnest(_types(timers))}"""  # noqa: S608
 
+COPY_JOBS = f"COPY jobs ({', '.join(JOB_COLUMNS)}) FROM STDIN"
+COPY_TAGS = "COPY job_tags (tag, job_id) FROM STDIN"
+COPY_TIMERS = f"COPY timers ({', '.join(timers.columns.keys())}) FROM STDIN"
+
 INSERT_AUDIT = f"INSERT INTO audit SELECT * FROM {_unnest(_types(audit))}"  # noqa: S608

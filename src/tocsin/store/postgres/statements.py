@@ -13,8 +13,12 @@ from tocsin.domain.execution import Execution, State
 from tocsin.domain.instant import Millis
 from tocsin.domain.planning import Live, Timer
 from tocsin.store.postgres.arrays import array, columns
+from tocsin.store.postgres.copying import ENOUGH, copied
 from tocsin.store.postgres.queries import (
     ADD_TO_COUNTERS,
+    COPY_JOBS,
+    COPY_TAGS,
+    COPY_TIMERS,
     DUE_QUEUED,
     END_TIMERS,
     INSERT_AUDIT,
@@ -280,7 +284,7 @@ class PostgresStatements:
         in_order = sorted(rows, key=_NAME)
         try:
             with driver.transaction():
-                driver.execute(INSERT_JOBS, columns(in_order))
+                _add(driver, INSERT_JOBS, COPY_JOBS, in_order)
         except UniqueViolation:
             return False
         return True
@@ -297,11 +301,12 @@ class PostgresStatements:
 
     def insert_tags(self, conn: Connection, rows: Sequence[tuple[str, str]]) -> None:
         """Add rows of ``job_tags``."""
-        raw(conn).execute(INSERT_TAGS, columns(rows))
+        # Only new jobs have so many that they are copied, and none of these tags exists.
+        _add(raw(conn), INSERT_TAGS, COPY_TAGS, rows)
 
     def insert_timers(self, conn: Connection, rows: Sequence[Row]) -> None:
         """Add rows of ``timers``."""
-        raw(conn).execute(INSERT_TIMERS, columns(rows))
+        _add(raw(conn), INSERT_TIMERS, COPY_TIMERS, rows)
 
     # --- audit
 
@@ -318,6 +323,17 @@ def _insert_new(driver: psycopg.Connection[Any], batch: Sequence[str]) -> bool:
     except UniqueViolation:
         return False
     return True
+
+
+def _add(
+    driver: psycopg.Connection[tuple[Any, ...]], insert: str, copy: str, rows: Sequence[Row]
+) -> None:
+    """Add rows in the way that takes less."""
+    if len(rows) < ENOUGH:
+        driver.execute(insert, columns(rows))
+        return
+    with driver.cursor() as cursor, cursor.copy(copy) as copying:
+        copying.write(copied(rows))
 
 
 def database_time(conn: Connection) -> Millis:
