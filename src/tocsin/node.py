@@ -330,7 +330,7 @@ class Node:
         log.info("stopping", in_flight=self._engine.dispatcher.in_flight)
         await self._engine.stop()
         self._events.close()
-        self._server.should_exit = True
+        self._server.end()
         stopping.cancel()
         await serving
         with contextlib.suppress(TimeoutError):

@@ -22,6 +22,9 @@ from tocsin.api.protocol import BoundedHttp
 
 log = structlog.stdlib.get_logger("tocsin.api")
 
+TICK: float = 0.9
+"""Seconds between two looks at the clock, for the ``Date`` header of answers."""
+
 HANDSHAKE_SECONDS: float = 10.0
 """How long a TLS handshake may take."""
 
@@ -56,6 +59,7 @@ class Server(uvicorn.Server):
         self._open: dict[BoundedHttp, str] = {}
         self._by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,6 +79,18 @@ class Server(uvicorn.Server):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await super().shutdown(sockets)
+
+    async def main_loop(self) -> None:
+        """Keep the ``Date`` header right until ``end``, and do not look ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._ended.wait()
+
+    def end(self) -> None:
+        """Take no more connections, and finish the requests that are under way."""
+        self.should_exit = True
+        self._ended.set()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -86,15 +86,36 @@ class Notices:
         while True:
             try:
                 async with await self._connect() as conn:
+                    # What comes before the answer to LISTEN is read with it.
+                    conn.add_notify_handler(lambda one: self.receive(one.payload.encode()))
                     await conn.execute(f"SET tcp_user_timeout = {STUCK_FOR}")
                     await conn.execute(f"LISTEN {CHANNEL}")
                     if not first:
                         self.missed()
                     first = False
-                    async for notice in conn.notifies():
-                        self.receive(notice.payload.encode())
+                    while True:
+                        await _readable(conn)
+                        conn.pgconn.consume_input()
+                        while (notice := conn.pgconn.notifies()) is not None:
+                            self.receive(notice.extra)
             except Exception as error:  # noqa: BLE001  # without news it would go on for ever
                 log.info(
                     "notices.interrupted", database=self._name, error=" ".join(str(error).split())
                 )
             await asyncio.sleep(PAUSE)
+
+
+async def _readable(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Wait until the server has sent something, or hangs up.
+
+    The driver's ``notifies`` wakes ten times a second while it waits, a fifth of what an idle node
+    takes of the CPU.
+    """
+    loop, descriptor = asyncio.get_running_loop(), conn.fileno()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        # Before anybody reads: that may close the connection, and its number be given to another.
+        loop.remove_reader(descriptor)
