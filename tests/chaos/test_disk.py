@@ -104,7 +104,7 @@ def test_full_disk_and_recovery(
 
     disk.fill(tocsin)
     codes = {"store_full"} if isinstance(disk, Tmpfs) else {"store_full", "store_unavailable"}
-    reason = wait_until(lambda: _not_ready(tocsin), "/readyz says that it cannot write")
+    wait_until(lambda: _not_ready(tocsin), "/readyz says that it cannot write")
     refusals: list[dict[str, Any]] = []
     acknowledged: list[str] = []
 
@@ -134,7 +134,10 @@ def test_full_disk_and_recovery(
     assert tocsin.get("/stats")["jobs"]["active"] >= JOBS
     assert tocsin.client.get("/metrics").status_code == 200
     # Long enough for fire times to be missed, and for the lease to lapse.
-    wait_until(lambda: "claim" in _not_ready(tocsin), "/readyz says that nothing fires")
+    reason = wait_until(
+        lambda: text if "claim" in (text := _not_ready(tocsin)) else "",
+        "/readyz says that nothing fires",
+    )
     told = wait_until(
         lambda: [entry for entry in tocsin.events() if entry.get("code") in codes],
         "the log tells it",

@@ -83,6 +83,19 @@ def test_of_failures_in_a_row_the_first_and_the_recovery_are_logged() -> None:
     assert len(meter.failures) == 20
 
 
+def test_what_the_store_says_is_known_until_the_next_success() -> None:
+    troubles = Troubles("fire", NoMeter())
+    with capture_logs():
+        assert not troubles.told
+        troubles.failed(StoreUnavailable("the disk is full"))
+        assert troubles.told == "the disk is full"
+        troubles.failed(ZeroDivisionError("a bug"))
+        assert not troubles.told, "of our own errors nobody is told but the log"
+        troubles.failed(StoreUnavailable("the disk is full"))
+        troubles.passed()
+        assert not troubles.told
+
+
 def test_a_bug_is_logged_each_time() -> None:
     troubles = Troubles("fire", NoMeter())
     with capture_logs() as logs:

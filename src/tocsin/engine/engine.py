@@ -289,10 +289,11 @@ class Engine:
             found.append(clock_problem)
         elif not self.lease.held:
             found.append("this node holds no lease: the store did not answer in time")
-        last = min(self.fire.last_step, self.fire_exact.last_step)
-        silent = self._clock.monotonic() - last
+        loop = min((self.fire, self.fire_exact), key=lambda one: one.last_step)
+        silent = self._clock.monotonic() - loop.last_step
         if silent > max(5.0, 10 * self._options.poll / 1_000):
-            found.append("no claim has succeeded for more than 5 s; see the log")
+            why = f": {loop.trouble}" if loop.trouble else "; see the log"
+            found.append(f"no claim has succeeded for more than 5 s{why}")
         return found
 
     def _introduce(self, now: Millis) -> Node:

@@ -52,6 +52,11 @@ class FireLoop:
         self._stopping = False
         self.on_revoked: Callable[[str], None] = lambda _incarnation: None
 
+    @property
+    def trouble(self) -> str:
+        """What the store said, where the last claim failed by it."""
+        return self._troubles.told
+
     def nudge(self, due_at: Millis) -> None:
         """Say that something is due at an instant; looks at once where the next look is too late.
 

@@ -21,10 +21,13 @@ class Troubles:
         self._loop = loop
         self._meter = meter
         self._count = 0
+        self.told = ""
+        """What the store said that failed last, since the last success."""
 
     def failed(self, error: Exception) -> float:
         """Note a failure; returns the seconds to wait before the next try."""
         self._count += 1
+        self.told = str(error) if isinstance(error, StoreError) else ""
         if isinstance(error, StoreError):
             self._meter.store_failed(error)
             if self._count == 1:
@@ -38,6 +41,7 @@ class Troubles:
         if self._count:
             log.info("store.recovered", loop=self._loop, failures=self._count)
             self._count = 0
+            self.told = ""
 
 
 async def every(
