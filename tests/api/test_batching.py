@@ -1,0 +1,49 @@
+"""What holds while batches of jobs are made, and after them."""
+
+import asyncio
+import gc
+import sys
+
+import pytest
+
+from tocsin.api import batching
+from tocsin.api.batching import TURN, batch_under_way
+
+
+async def test_while_any_batch_lasts_no_cycles_are_collected() -> None:
+    usual = sys.getswitchinterval()
+    with batch_under_way():
+        with batch_under_way():
+            assert not gc.isenabled()
+        assert not gc.isenabled(), "one of them still lasts"
+        assert sys.getswitchinterval() == pytest.approx(TURN)
+    assert gc.isenabled()
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+async def test_memory_is_given_back_once_after_the_last_of_several_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    given = asyncio.Event()
+    times = 0
+
+    def give_back() -> None:
+        nonlocal times
+        times += 1
+        loop.call_soon_threadsafe(given.set)
+
+    monkeypatch.setattr(batching, "REST", 0.05)
+    monkeypatch.setattr(batching, "give_back", give_back)
+    for _ in range(3):
+        with batch_under_way():
+            pass
+    with batch_under_way():
+        await asyncio.sleep(0.15)
+        assert not given.is_set(), "a batch is under way again"
+    await asyncio.wait_for(given.wait(), 10)
+    assert times == 1
+
+
+def test_what_is_given_back_may_be_asked_for_anywhere() -> None:
+    batching.give_back()  # does nothing where the C library has no such function
