@@ -21,6 +21,22 @@ async def test_while_any_batch_lasts_no_cycles_are_collected() -> None:
     assert sys.getswitchinterval() == pytest.approx(usual)
 
 
+async def test_an_error_ends_the_pause() -> None:
+    with pytest.raises(RuntimeError), batch_under_way():
+        raise RuntimeError
+    assert gc.isenabled()
+
+
+async def test_a_collector_that_is_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with batch_under_way():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 async def test_memory_is_given_back_once_after_the_last_of_several_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

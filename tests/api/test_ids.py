@@ -1,11 +1,9 @@
-"""Ids of jobs, references, and what holds while batches are made."""
+"""Ids of jobs, and references."""
 
-import gc
 from uuid import UUID
 
 import pytest
 
-from tocsin.api.batching import batch_under_way
 from tocsin.services.ids import Uuid7, looks_like_uuid, read_ref
 
 NOW = 1_767_225_600_000
@@ -60,28 +58,3 @@ def test_references(text: str, ref: str | None) -> None:
 def test_what_looks_like_a_uuid() -> None:
     assert looks_like_uuid("00000000-0000-0000-0000-000000000000")
     assert not looks_like_uuid("00000000-0000-0000-0000-00000000000g")
-
-
-class TestCollector:
-    def test_it_is_paused_while_any_block_lasts(self) -> None:
-        assert gc.isenabled()
-        with batch_under_way():
-            assert not gc.isenabled()
-            with batch_under_way():
-                assert not gc.isenabled()
-            assert not gc.isenabled()
-        assert gc.isenabled()
-
-    def test_an_error_ends_the_pause(self) -> None:
-        with pytest.raises(RuntimeError), batch_under_way():
-            raise RuntimeError
-        assert gc.isenabled()
-
-    def test_one_that_is_off_stays_off(self) -> None:
-        gc.disable()
-        try:
-            with batch_under_way():
-                pass
-            assert not gc.isenabled()
-        finally:
-            gc.enable()
