@@ -102,8 +102,9 @@ class Server(uvicorn.Server):
                     self._tell("connections.not_taken", error=str(error))
                     await asyncio.sleep(PAUSE)
                 continue
-            if self._has_room(address[0]):
-                self._start(asyncio.create_task(self._take(connection, address[0])))
+            where = neighbourhood(address[0])
+            if self._has_room(address[0], where):
+                self._start(asyncio.create_task(self._take(connection, address[0], where)))
             else:
                 connection.close()
                 self._refused()
@@ -114,11 +115,11 @@ class Server(uvicorn.Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _has_room(self, address: str) -> bool:
+    def _has_room(self, address: str, where: str) -> bool:
         if len(self._open) >= self._most:
             self._tell("connections.full", most=self._most, setting="TOCSIN_MAX_CONNECTIONS")
             return False
-        if self._by_address[neighbourhood(address)] < self._each or self._is_trusted(address):
+        if self._by_address[where] < self._each or self._is_trusted(address):
             return True
         self._tell(
             "connections.full",
@@ -132,12 +133,12 @@ class Server(uvicorn.Server):
         found = ip_address(address.partition("%")[0])
         return any(found in network for network in self._trusted)
 
-    async def _take(self, connection: socket.socket, address: str) -> None:
+    async def _take(self, connection: socket.socket, address: str, where: str) -> None:
         protocol = BoundedHttp(
             self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop()
         )
         protocol.on_lost = self._forget
-        self._open[protocol] = where = neighbourhood(address)
+        self._open[protocol] = where
         self._by_address[where] += 1
         tls = self.config.ssl
         try:

@@ -27,12 +27,13 @@ class Troubles:
     def failed(self, error: Exception) -> float:
         """Note a failure; returns the seconds to wait before the next try."""
         self._count += 1
-        self.told = str(error) if isinstance(error, StoreError) else ""
         if isinstance(error, StoreError):
+            self.told = str(error)
             self._meter.store_failed(error)
             if self._count == 1:
-                log.error("store.failed", loop=self._loop, code=error.code, error=str(error))
+                log.error("store.failed", loop=self._loop, code=error.code, error=self.told)
         else:
+            self.told = ""
             log.error("loop.failed", loop=self._loop, exc_info=error)
         return min(LONGEST_PAUSE, 0.05 * 2.0 ** min(self._count - 1, 10))
 

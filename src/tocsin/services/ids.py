@@ -87,7 +87,7 @@ def read_ref(text: str) -> str | None:
 
 def is_name(text: str) -> bool:
     """Whether a text can be the name of a job."""
-    return _NAME.fullmatch(text) is not None and (len(text) != 36 or not looks_like_uuid(text))
+    return _NAME.fullmatch(text) is not None and not looks_like_uuid(text)
 
 
 def looks_like_uuid(text: str) -> bool:

@@ -90,7 +90,9 @@ def load_json(text: str) -> Any:
 
 def storable(text: str) -> str:
     """Text for a column that only filters look at: what UTF-8 cannot hold is replaced."""
-    return text.encode("utf-8", "replace").decode().replace("\0", " ")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", " ")
 
 
 # --- jobs ---------------------------------------------------------------------------------------
@@ -149,8 +151,7 @@ def search_text(job: Job) -> str:
 
 def folded(text: str) -> str:
     """Text as it is compared where case does not matter."""
-    # Of ASCII there is nothing else to fold, and nothing that UTF-8 cannot hold.
-    return text.lower().replace("\0", " ") if text.isascii() else storable(text.casefold())
+    return storable(text.casefold())
 
 
 def tags_of(spec: JobSpec) -> AbstractSet[str]:

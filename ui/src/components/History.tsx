@@ -2,7 +2,7 @@ import { Button, Select, TextInput } from "@mantine/core";
 import type { HistoryFilter } from "../api/queries";
 import type { ErrorKind, State } from "../api/schema";
 import { useZone } from "../lib/prefs";
-import { sentence } from "../lib/text";
+import { capital } from "../lib/text";
 import { fromWall, toWall } from "../lib/time";
 import { someOf, useUrlState } from "../lib/useUrlState";
 import { kindLabel } from "../lib/words";
@@ -75,7 +75,7 @@ export function History({ job, sticky = true }: { job?: string; sticky?: boolean
           aria-label="Kind of error"
           placeholder="Any error"
           clearable
-          data={KINDS.map((one) => ({ value: one, label: sentence(kindLabel(one)) }))}
+          data={KINDS.map((one) => ({ value: one, label: capital(kindLabel(one)) }))}
           value={kind ?? null}
           onChange={(value) => change({ error_kind: value })}
         />

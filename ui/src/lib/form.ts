@@ -1,4 +1,5 @@
 import type { JobIn, JobOut } from "../api/schema";
+import { capital } from "./text";
 import { LOCAL_ZONE } from "./time";
 
 export type ScheduleKind = "simple" | "cron" | "every" | "at";
@@ -265,7 +266,7 @@ export function errorsAt(
 }
 
 function sentence(message: string): string {
-  const text = message.charAt(0).toUpperCase() + message.slice(1);
+  const text = capital(message);
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 

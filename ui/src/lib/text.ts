@@ -4,8 +4,8 @@ export function count(n: number, one: string, many = `${one}s`): string {
 }
 
 /** With a capital first letter. */
-export function sentence(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** `99.2 %`, `100 %` only where nothing failed. */

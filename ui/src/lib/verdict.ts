@@ -1,4 +1,4 @@
-import { count } from "./text";
+import { capital, count } from "./text";
 import type { Tone } from "./words";
 
 export interface Facts {
@@ -114,8 +114,4 @@ export function verdict(facts: Facts): Verdict {
     title: "Everything is fine",
     detail: `${capital(count(facts.jobs.active, "active job"))}, none of them failing.`,
   };
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -162,16 +162,14 @@ class PostgresStatements:
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
     ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Sequence[Millis | None]]
+        driver = raw(conn)
         if not busy:
-            found = [(at,) for at in _row(raw(conn).execute(NEXT_DUE, {"after": after}))]
-        else:
-            parameters = {"after": after, "busy": array(sorted(busy))}
-            found = [
-                _row(raw(conn).execute(statement, parameters)) if bool(place % 2) in kinds else ()
-                for place, statement in enumerate(NEXT_DUE_PAST_BUSY)
-            ]
-        return next_due_of(found, kinds)
+            found = _row(driver.execute(NEXT_DUE, {"after": after}))
+            return next_due_of(found, kinds, lambda at: (at,))
+        parameters = {"after": after, "busy": array(sorted(busy))}
+        return next_due_of(
+            NEXT_DUE_PAST_BUSY, kinds, lambda statement: _row(driver.execute(statement, parameters))
+        )
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
         """Lock what is live of jobs, by id."""

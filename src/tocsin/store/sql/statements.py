@@ -19,7 +19,7 @@ Where two meet in a circle all the same (a cancellation and a repeated record, s
 ends one after its ``deadlock_timeout``, and that one is run again from its start.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -149,13 +149,19 @@ class NextDue(NamedTuple):
         return min((at for at in self if at is not None), default=None)
 
 
-def next_due_of(found: Sequence[Iterable[Millis | None]], kinds: Sequence[bool]) -> NextDue:
-    """The earliest of these kinds; not exact ones and exact ones were found in turns."""
+def next_due_of(
+    alternating: Sequence[T],
+    kinds: Sequence[bool],
+    read: Callable[[T], Iterable[Millis | None]],
+) -> NextDue:
+    """The earliest of these kinds, of sources of not exact ones and of exact ones in turns.
+
+    Those of other kinds are not read.
+    """
 
     def earliest(exact: bool) -> Millis | None:
-        if exact not in kinds:
-            return None
-        return min((at for part in found[exact::2] for at in part if at is not None), default=None)
+        sources = alternating[exact::2] if exact in kinds else ()
+        return min((at for one in sources for at in read(one) if at is not None), default=None)
 
     return NextDue(earliest(False), earliest(True))
 

@@ -152,18 +152,16 @@ class SqliteStatements:
         self, conn: Connection, *, after: Millis, busy: frozenset[int], kinds: Sequence[bool]
     ) -> NextDue:
         """The earliest due instant of a timer or of a waiting execution that is later."""
-        found: list[Sequence[Millis | None]]
+        driver = raw(conn)
         if not busy:
-            found = [(at,) for at in raw(conn).execute(NEXT_DUE, (after,)).fetchone()]
-        else:
-            lanes = _json(sorted(busy))
-            found = [
-                raw(conn).execute(statement, (after, lanes)).fetchone()
-                if bool(place % 2) in kinds
-                else ()
-                for place, statement in enumerate(NEXT_DUE_PAST_BUSY)
-            ]
-        return next_due_of(found, kinds)
+            found = driver.execute(NEXT_DUE, (after,)).fetchone()
+            return next_due_of(found, kinds, lambda at: (at,))
+        parameters = (after, _json(sorted(busy)))
+        return next_due_of(
+            NEXT_DUE_PAST_BUSY,
+            kinds,
+            lambda statement: driver.execute(statement, parameters).fetchone(),
+        )
 
     def lock_live(self, conn: Connection, job_ids: Sequence[str]) -> None:
         """Nothing: nobody else writes."""
