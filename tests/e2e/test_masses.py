@@ -110,14 +110,14 @@ def seen(page: Page) -> dict[str, int]:
 
 
 def row_of(page: Page, index: int) -> Any:
-    return page.locator(f"[role=row][aria-rowindex='{index + 2}']")
+    return page.locator(row_at(index))
+
+
+def row_at(index: int) -> str:
+    return f"[role=row][aria-rowindex='{index + 2}']"
 
 
 def scroll_to(page: Page, index: int, height: int) -> None:
-    page.evaluate(f"window.scrollTo(0, {index * height})")
-
-
-def scroll_until(page: Page, top: int, named: str, value: str) -> None:
     """Scroll there, and again where the page is moved back, until that row is there."""
     page.wait_for_function(
         """([top, row]) => {
@@ -125,7 +125,7 @@ def scroll_until(page: Page, top: int, named: str, value: str) -> None:
             window.scrollTo(0, top);
             return false;
         }""",
-        arg=[top, f"[role=row][{named}='{value}']"],
+        arg=[index * height, row_at(index)],
         timeout=20_000,
     )
 
@@ -149,8 +149,10 @@ def test_scrolling_costs_the_same_among_many(
     for size, stock in stocks.items():
         _, page, traffic = opened(visit, stock, path)
         for index in range(25, 900, 25):
+            scroll_to(page, index, height)
             # What is there is that row, and not the place of one.
-            scroll_until(page, index * height, named, _said(stock, path, index) or "")
+            row = row_of(page, index)
+            expect(row).to_have_attribute(named, _said(stock, path, index) or "", timeout=20_000)
         assert page.evaluate("document.querySelectorAll('*').length") < ELEMENTS
         assert seen(page)["most"] <= ROWS
         # Each part of the list is read once; nothing is read that was not scrolled to.

@@ -336,10 +336,7 @@ class Tocsin:
 
     def memory_bytes(self) -> int:
         """Its resident set."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1_024
-        raise AssertionError("no VmRSS in /proc")
+        return resident_bytes(self.pid)
 
     # --- its database
 
@@ -518,3 +515,11 @@ class Receiver:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         self.process.communicate(timeout=30)
+
+
+def resident_bytes(pid: int) -> int:
+    """The resident set of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1_024
+    raise AssertionError("no VmRSS in /proc")

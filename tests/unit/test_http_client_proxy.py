@@ -451,8 +451,10 @@ async def test_tls_that_fails_inside_of_a_tunnel() -> None:
         ):
             url = f"https://127.0.0.1:{target.port}/"
 
-            async def call(seconds: float, client: HttpClient = client) -> HttpOutcome:
-                return hidden(await client.call(request(url, timeout=seconds)))  # noqa: B023
+            async def call(
+                seconds: float, client: HttpClient = client, url: str = url
+            ) -> HttpOutcome:
+                return hidden(await client.call(request(url, timeout=seconds)))
 
             if kind == "timeout":
                 outcome = await timed_out(call, words, f"127.0.0.1:{target.port}", written=False)

@@ -42,7 +42,6 @@ def batch_under_way() -> Iterator[None]:
             return
     if _rest is not None:
         _rest.cancel()
-        _rest = None
     _holders += 1
     gc.disable()
     sys.setswitchinterval(TURN)
@@ -57,8 +56,6 @@ def batch_under_way() -> Iterator[None]:
 
 
 def _rested() -> None:
-    global _rest  # noqa: PLW0603  # there is one per process
-    _rest = None
     # It takes milliseconds, in which only who asks the C library for memory waits.
     threading.Thread(target=give_back, name="give-memory-back", daemon=True).start()
 
